@@ -1,0 +1,184 @@
+//! Findings about made-up trails: what is sure, and what is not said.
+
+use super::*;
+use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::name::Name;
+use sharetrail_schemas::read;
+
+use super::super::event::OnRecord;
+
+const RECIPIENT: &str = r#""recipient":{"id":"mail.example","name":"Mail","role":"processor","country":"IE"},"categories":["pd:Name"]"#;
+
+fn event(kind: &str, id: &str, day: u32, data: &str) -> TrailEvent {
+    let json = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"https://shop.example/{kind}","type":"org.sharetrail.{kind}.v1",
+        "subject":"customer-42","time":"2026-01-{day:02}T00:00:00Z","data":{{{data}}}}}"#
+    );
+    let at = OnRecord {
+        shard: 0,
+        index: LeafIndex(1),
+        generation: 0,
+        producer: Name::new("shop.example").unwrap(),
+    };
+    TrailEvent::new(at, &read(json.as_bytes()).unwrap(), &json)
+}
+
+fn shared(day: u32, data: &str) -> TrailEvent {
+    event(
+        "data.shared",
+        "share",
+        day,
+        &format!(r#"{RECIPIENT},"purposes":["dpv:DirectMarketing"]{data}"#),
+    )
+}
+
+fn given(id: &str, day: u32, purpose: &str) -> TrailEvent {
+    event("consent.given", id, day, &format!(r#""purposes":["{purpose}"]"#))
+}
+
+fn ended(kind: &str, day: u32, data: &str) -> TrailEvent {
+    event(kind, "end", day, &format!(r#""consent":"enrol"{data}"#))
+}
+
+fn time(day: i64) -> Timestamp {
+    Timestamp::from_unix(1_767_225_600 + (day - 1) * 86_400)
+}
+
+/// Asserts what is found about the first of `events`.
+#[track_caller]
+fn check(mut events: Vec<TrailEvent>, complete: bool, expected: Option<Finding>) {
+    judge(&mut events, complete);
+    assert_eq!(events[0].findings, expected.into_iter().collect::<Vec<_>>());
+    assert!(events[1..].iter().all(|event| event.findings.is_empty()));
+}
+
+const NAMED: &str = r#","consent":"enrol""#;
+const BASIS: &str = r#","legal_basis":"eu-gdpr:A6-1-a""#;
+
+#[test]
+fn a_consent_that_stands_is_no_finding() {
+    check(
+        vec![shared(5, NAMED), given("enrol", 5, "dpv:Marketing")],
+        true,
+        None,
+    );
+    check(
+        vec![shared(5, BASIS), given("enrol", 1, "dpv:DirectMarketing")],
+        true,
+        None,
+    );
+    // Another purpose's consent may be a broader one.
+    check(
+        vec![shared(5, BASIS), given("enrol", 1, "dpv:Marketing")],
+        true,
+        None,
+    );
+    check(vec![shared(5, r#","legal_basis":"eu-gdpr:A6-1-b""#)], true, None);
+}
+
+#[test]
+fn a_disclosure_before_its_consent_is_found() {
+    let before = Some(Finding::BeforeConsent { given: time(6) });
+    for data in [NAMED, BASIS] {
+        check(
+            vec![shared(5, data), given("enrol", 6, "dpv:DirectMarketing")],
+            true,
+            before,
+        );
+    }
+    check(
+        vec![shared(5, NAMED), given("enrol", 6, "dpv:Marketing")],
+        false,
+        before,
+    );
+    let series = r#","consent":"enrol","series":{"first":"2026-01-05T00:00:00Z","count":3,"last":"2026-01-09T00:00:00Z"}"#;
+    check(
+        vec![shared(9, series), given("enrol", 6, "dpv:Marketing")],
+        true,
+        before,
+    );
+}
+
+#[test]
+fn a_disclosure_after_a_withdrawal_is_found() {
+    let after = Some(Finding::AfterWithdrawal { withdrawn: time(3) });
+    let consent = || given("enrol", 1, "dpv:Marketing");
+    check(
+        vec![shared(5, NAMED), consent(), ended("consent.withdrawn", 3, "")],
+        true,
+        after,
+    );
+    check(
+        vec![shared(3, NAMED), consent(), ended("consent.withdrawn", 3, "")],
+        true,
+        None,
+    );
+    for purpose in ["dpv:Marketing", "dpv:DirectMarketing"] {
+        let purposes = format!(r#","purposes":["{purpose}"]"#);
+        check(
+            vec![
+                shared(5, NAMED),
+                consent(),
+                ended("consent.withdrawn", 3, &purposes),
+            ],
+            true,
+            after,
+        );
+    }
+    let others = r#","purposes":["dpv:Personalisation"]"#;
+    check(
+        vec![shared(5, NAMED), consent(), ended("consent.withdrawn", 3, others)],
+        true,
+        None,
+    );
+    let expired = Some(Finding::WithoutConsent {
+        why: NoConsent::Expired,
+    });
+    check(
+        vec![shared(5, NAMED), consent(), ended("consent.expired", 3, "")],
+        true,
+        expired,
+    );
+}
+
+#[test]
+fn a_missing_consent_is_found_only_in_a_whole_trail() {
+    let without = |why| Some(Finding::WithoutConsent { why });
+    for data in [NAMED, BASIS] {
+        check(vec![shared(5, data)], true, without(NoConsent::NoneOnRecord));
+        check(vec![shared(5, data)], false, None);
+        let refused = event(
+            "consent.refused",
+            "enrol",
+            1,
+            r#""purposes":["dpv:DirectMarketing"]"#,
+        );
+        check(vec![shared(5, data), refused], true, without(NoConsent::Refused));
+    }
+}
+
+#[test]
+fn a_reference_is_to_the_same_host_or_to_the_source_it_names() {
+    let elsewhere = r#","consent":{"source":"https://other.example/consent.given","id":"enrol"}"#;
+    let consent = || given("enrol", 1, "dpv:Marketing");
+    let none = Some(Finding::WithoutConsent {
+        why: NoConsent::NoneOnRecord,
+    });
+    check(vec![shared(5, elsewhere), consent()], true, none);
+    let here = r#","consent":{"source":"https://shop.example/consent.given","id":"enrol"}"#;
+    check(vec![shared(5, here), consent()], true, None);
+}
+
+#[test]
+fn a_disclosure_that_did_not_happen_is_no_disclosure() {
+    let failure = event(
+        "disclosure.failed",
+        "f",
+        6,
+        r#""disclosure":"share","outcome":"bounced""#,
+    );
+    let mut events = vec![shared(5, NAMED), failure];
+    judge(&mut events, true);
+    assert!(events[0].failed && events[0].findings.is_empty() && !events[1].failed);
+    assert_eq!(events[0].disclosures(), 0);
+}

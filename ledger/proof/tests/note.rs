@@ -1,0 +1,368 @@
+//! Notes and keys: against the package of Go that defined them, an independent crate, and everything that is no note.
+
+mod support;
+
+use ed25519_dalek::SigningKey;
+use serde::Deserialize;
+use sharetrail_proof::note::{
+    KeyKind, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSigner, VerifierKey,
+};
+use signed_note::{Note as TheirNote, StandardSigner, StandardVerifier, VerifierList};
+
+use support::{Witness, seed, signer};
+
+const TEXT: &str = "shop.example/log/0of1\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+
+/// Two of the eight points of small order, and two encodings of one of them that are not canonical.
+const SMALL_ORDER: [&str; 4] = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+];
+
+#[derive(Deserialize)]
+struct Golden {
+    golang: Golang,
+    vkeys: Vec<String>,
+    cosigned: Cosigned,
+}
+
+#[derive(Deserialize)]
+struct Golang {
+    vkey: String,
+    skey: String,
+    text: String,
+    note: String,
+}
+
+#[derive(Deserialize)]
+struct Cosigned {
+    log: String,
+    witness: String,
+    time: u64,
+    note: String,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden/note-v1.json")).unwrap()
+}
+
+fn till() -> NoteSigner {
+    signer("till", "till")
+}
+
+#[test]
+fn the_example_of_the_go_package_is_read_verified_and_signed_the_same() {
+    let golden = golden().golang;
+    let (key, signer) = (
+        golden.vkey.parse::<VerifierKey>().unwrap(),
+        NoteSigner::parse(&golden.skey).unwrap(),
+    );
+    assert_eq!(
+        (key.name(), key.kind(), key.to_string()),
+        ("PeterNeumann", KeyKind::Note, golden.vkey)
+    );
+    assert_eq!((signer.verifier(), signer.to_secret_text()), (&key, golden.skey));
+    assert_eq!(signer.sign(&golden.text), golden.note);
+    let note = Note::parse(&golden.note).unwrap();
+    assert_eq!((note.text(), note.signatures().len()), (golden.text.as_str(), 1));
+    assert_eq!(note.verify(&key), Ok(()));
+}
+
+#[test]
+fn keys_of_public_logs_and_witnesses_are_read_and_written_the_same() {
+    let keys: Vec<VerifierKey> = golden().vkeys.iter().map(|key| key.parse().unwrap()).collect();
+    assert_eq!(
+        keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        golden().vkeys
+    );
+    let kinds: Vec<_> = keys.iter().map(VerifierKey::kind).collect();
+    assert_eq!(kinds, [KeyKind::Note, KeyKind::Cosignature]);
+}
+
+#[test]
+fn a_cosigned_checkpoint_of_another_implementation_verifies() {
+    let golden = golden().cosigned;
+    let note = Note::parse(&golden.note).unwrap();
+    let (log, witness): (VerifierKey, VerifierKey) =
+        (golden.log.parse().unwrap(), golden.witness.parse().unwrap());
+    assert_eq!(
+        (note.verify(&log), note.cosigned(&witness)),
+        (Ok(()), Ok(golden.time))
+    );
+    assert!(matches!(note.cosigned(&log), Err(NoteError::BadSignature { .. })));
+    assert!(matches!(
+        note.verify(&witness),
+        Err(NoteError::BadSignature { .. })
+    ));
+    let other_kind = VerifierKey::new(witness.name(), KeyKind::Note, witness.public()).unwrap();
+    assert!(matches!(
+        note.verify(&other_kind),
+        Err(NoteError::Unsigned { .. })
+    ));
+}
+
+#[test]
+fn our_notes_verify_in_an_independent_crate() {
+    let ours = till().sign(TEXT);
+    let verifier = StandardVerifier::new(&till().verifier().to_string()).unwrap();
+    let theirs = TheirNote::from_bytes(ours.as_bytes()).unwrap();
+    assert_eq!(theirs.text(), TEXT.as_bytes());
+    let (verified, unverified) = theirs
+        .verify(&VerifierList::new(vec![Box::new(verifier)]))
+        .unwrap();
+    assert_eq!((verified.len(), unverified.len()), (1, 0));
+    assert_eq!(
+        (verified[0].name(), verified[0].id().to_be_bytes()),
+        ("till", till().verifier().id().0)
+    );
+}
+
+#[test]
+fn notes_of_an_independent_crate_verify_here() {
+    let theirs = StandardSigner::new(&till().to_secret_text()).unwrap();
+    let mut note = TheirNote::new(TEXT.as_bytes(), &[]).unwrap();
+    note.add_sigs(&[&theirs]).unwrap();
+    let bytes = note.to_bytes();
+    let text = String::from_utf8(bytes).unwrap();
+    assert_eq!(text, till().sign(TEXT));
+    assert_eq!(Note::parse(&text).unwrap().verify(till().verifier()), Ok(()));
+}
+
+#[test]
+fn a_text_may_hold_blank_lines_and_any_script() {
+    for text in ["\n", "a\n\nb\n", "— till AAAAAAA=\n\n\n", "è subito sera\n"] {
+        let note = till().sign(text);
+        let note = Note::parse(&note).unwrap();
+        assert_eq!((note.text(), note.verify(till().verifier())), (text, Ok(())));
+    }
+}
+
+#[test]
+fn a_note_with_any_bit_flipped_is_not_signed() {
+    let note = till().sign(TEXT);
+    for bit in 0..note.len() * 8 {
+        let mut bytes = note.clone().into_bytes();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let Ok(text) = String::from_utf8(bytes) else {
+            continue;
+        };
+        let verified = Note::parse(&text).and_then(|note| note.verify(till().verifier()));
+        assert!(verified.is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn what_is_no_note_is_refused() {
+    let good = till().sign(TEXT);
+    assert!(Note::parse(&good).is_ok());
+    let line = good.lines().last().unwrap();
+    let cases = [
+        String::new(),
+        TEXT.to_owned(),
+        format!("{TEXT}\n"),
+        format!("{TEXT}{line}\n"),
+        good.trim_end().to_owned(),
+        format!("{good}\n"),
+        format!("{good}and more\n"),
+        good.replace('—', "-"),
+        good.replace("— till ", "— till  "),
+        good.replace("— till ", "—till "),
+        good.replace("— till ", "— ti+ll "),
+        good.replace("— till ", "— ti\u{2003}ll "),
+        good.replace("— till ", "—  "),
+        good.replace(TEXT, &TEXT.replace('7', "\t")),
+        good.replace(TEXT, &TEXT.replace('7', "\r")),
+        good.replace(TEXT, &TEXT.replace('7', "\0")),
+        format!("{TEXT}\n— till AAAAAA==\n"),
+        format!("{TEXT}\n— till AAAAAAB=\n"),
+        format!("{TEXT}\n— till AAAAAAA\n"),
+        format!("{TEXT}\n— till !AAAAAA=\n"),
+    ];
+    for case in &cases {
+        assert!(
+            matches!(Note::parse(case), Err(NoteError::Malformed { .. })),
+            "{case:?}"
+        );
+    }
+}
+
+#[test]
+fn notes_have_a_largest_size_and_a_largest_number_of_signatures() {
+    let sized = |bytes: usize| {
+        let empty = till().sign("\n").len();
+        till().sign(&format!("{}\n", "x".repeat(bytes - empty)))
+    };
+    assert_eq!(sized(MAX_NOTE_BYTES).len(), MAX_NOTE_BYTES);
+    assert!(Note::parse(&sized(MAX_NOTE_BYTES)).is_ok());
+    assert!(matches!(
+        Note::parse(&sized(MAX_NOTE_BYTES + 1)),
+        Err(NoteError::Malformed { .. })
+    ));
+    let signed = |lines: usize| format!("{TEXT}\n{}", "— till AAAAAAA=\n".repeat(lines));
+    assert_eq!(
+        Note::parse(&signed(MAX_SIGNATURES)).unwrap().signatures().len(),
+        MAX_SIGNATURES
+    );
+    assert!(matches!(
+        Note::parse(&signed(MAX_SIGNATURES + 1)),
+        Err(NoteError::Malformed { .. })
+    ));
+}
+
+#[test]
+fn only_the_key_with_the_name_and_the_id_counts() {
+    let text = till().sign(TEXT);
+    let note = Note::parse(&text).unwrap();
+    let same_key = VerifierKey::new("crm", KeyKind::Note, till().verifier().public()).unwrap();
+    let same_name = signer("till", "another key");
+    for key in [&same_key, same_name.verifier()] {
+        let expected = NoteError::Unsigned {
+            name: key.name().into(),
+            id: key.id().to_string(),
+        };
+        assert_eq!(note.verify(key), Err(expected.clone()));
+        assert_eq!(note.cosigned(key), Err(expected));
+    }
+}
+
+#[test]
+fn lines_of_unknown_keys_are_passed_over_and_a_wrong_line_of_a_known_one_is_not() {
+    let good = till().sign(TEXT);
+    let line_of = |signer: &NoteSigner, text: &str| signer.sign(text).lines().last().unwrap().to_owned();
+    let unknown = line_of(&signer("crm", "crm"), "another text\n");
+    let wrong = line_of(&till(), "another text\n");
+    let right = line_of(&till(), TEXT);
+    let verify = |lines: &str| {
+        Note::parse(&format!("{TEXT}\n{lines}"))
+            .unwrap()
+            .verify(till().verifier())
+    };
+    assert_eq!(good, format!("{TEXT}\n{right}\n"));
+    assert_eq!(verify(&format!("{unknown}\n{right}\n")), Ok(()));
+    assert_eq!(verify(&format!("{right}\n{unknown}\n")), Ok(()));
+    let bad = verify(&format!("{wrong}\n{right}\n"));
+    assert!(matches!(bad, Err(NoteError::BadSignature { name, .. }) if name == "till"));
+}
+
+#[test]
+fn a_cosignature_binds_text_and_time() {
+    let witness = Witness::new("witness.example/w1");
+    let cosign = |text: &str, line: &str| {
+        Note::parse(&format!("{text}\n{line}"))
+            .unwrap()
+            .cosigned(&witness.verifier)
+    };
+    for time in [0, 1, 1_767_225_600, u64::MAX] {
+        assert_eq!(cosign(TEXT, &witness.line(TEXT, time)), Ok(time));
+        let elsewhere = cosign("another text\n", &witness.line(TEXT, time));
+        assert!(matches!(elsewhere, Err(NoteError::BadSignature { .. })));
+    }
+    let good = witness.line(TEXT, 1_767_225_600);
+    let (head, data) = good.trim_end().rsplit_once(' ').unwrap();
+    let data = data_encoding::BASE64.decode(data.as_bytes()).unwrap();
+    for bit in 32..data.len() * 8 {
+        let mut changed = data.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let line = format!("{head} {}\n", data_encoding::BASE64.encode(&changed));
+        assert!(
+            matches!(cosign(TEXT, &line), Err(NoteError::BadSignature { .. })),
+            "bit {bit}"
+        );
+    }
+    for length in [5, 11, 12, 75] {
+        let line = format!("{head} {}\n", data_encoding::BASE64.encode(&data[..length]));
+        assert!(
+            matches!(cosign(TEXT, &line), Err(NoteError::BadSignature { .. })),
+            "{length} bytes"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_verifier_key_is_refused() {
+    let good = till().verifier().to_string();
+    assert!(good.parse::<VerifierKey>().is_ok());
+    let cases = [
+        "",
+        "till",
+        "till+19fae0cf",
+        "till+19fae0cf+",
+        "till+19fae0c+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "till+19fae0ce+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "till+19FAE0CF+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "tilL+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "ti l+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "till+19fae0cf+AddamAGCsQq31Uv-08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "till+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1E=",
+        "till+38ec30e0+AtdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea",
+        "till+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea\n",
+    ];
+    for case in cases {
+        assert!(
+            matches!(case.parse::<VerifierKey>(), Err(NoteError::Key { .. })),
+            "{case:?}"
+        );
+    }
+    let known = "till+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+    assert_eq!(known.parse::<VerifierKey>().unwrap().to_string(), known);
+}
+
+#[test]
+fn points_of_small_order_and_what_is_no_point_are_no_keys() {
+    let mut off_the_curve = [0; 32];
+    off_the_curve[0] = 2;
+    let refused = SMALL_ORDER
+        .iter()
+        .map(|point| support::hex32(point))
+        .chain([off_the_curve]);
+    for public in refused {
+        for kind in [KeyKind::Note, KeyKind::Cosignature] {
+            assert!(
+                matches!(
+                    VerifierKey::new("till", kind, &public),
+                    Err(NoteError::Key { .. })
+                ),
+                "{public:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn signing_keys_are_read_from_their_text_and_nothing_else() {
+    let good = till().to_secret_text();
+    assert_eq!(
+        NoteSigner::parse(&format!("{good}\n")).unwrap().verifier(),
+        till().verifier()
+    );
+    let public = till().verifier().to_string();
+    let cases = [
+        String::new(),
+        public,
+        good.replace("till", "crm"),
+        good[1..].to_owned(),
+        good[..60].to_owned(),
+    ];
+    for case in &cases {
+        assert!(matches!(NoteSigner::parse(case), Err(NoteError::Key { .. })));
+    }
+    let same = SigningKey::from_bytes(&seed("till"));
+    assert_eq!(till().verifier().public(), same.verifying_key().as_bytes());
+    let shown = format!("{:?}", till());
+    assert!(
+        !shown.contains(good.rsplit('+').next().unwrap()),
+        "a secret is never shown"
+    );
+}
+
+#[test]
+fn keys_are_written_in_json_as_their_text() {
+    let key = till().verifier().clone();
+    let json = serde_json::to_string(&key).unwrap();
+    assert_eq!(json, format!("\"{key}\""));
+    assert_eq!(serde_json::from_str::<VerifierKey>(&json).unwrap(), key);
+    assert!(serde_json::from_str::<VerifierKey>("\"till\"").is_err());
+}

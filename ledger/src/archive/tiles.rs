@@ -1,0 +1,192 @@
+//! Writing a shard's tlog-tiles folder while leaves are appended.
+//!
+//! In scope: tiles, bundles and their partial forms for every checkpoint; taking up where a checkpoint left off.
+//! Out of scope: the checkpoint file (the sequencer signs it last). Nothing here is synced file by file: all of it is
+//! derived, see [`TreeWriter::sync`]. Trust: what is read back is compared with a registered root by the caller.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sharetrail_proof::hash::{Hash, LeafHash, TreeSize};
+use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, Tile, append_entry, bundles_between, tiles_between};
+use sharetrail_proof::tree::CompactRange;
+
+use crate::error::{At, LedgerError};
+use crate::files;
+
+/// Writes the tree of one shard.
+#[derive(Debug)]
+pub(crate) struct TreeWriter {
+    folder: PathBuf,
+    range: CompactRange,
+    /// The unfinished tile of each tile level: hashes, one after the other.
+    levels: Vec<Vec<u8>>,
+    bundle: Vec<u8>,
+    /// Folders of partial tiles that full ones have replaced.
+    replaced: Vec<PathBuf>,
+}
+
+impl TreeWriter {
+    /// An empty tree.
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), range: CompactRange::new(), levels: Vec::new(), bundle: Vec::new(), replaced: Vec::new() }
+    }
+
+    /// Takes up the tree of `size` leaves from its tiles. `range`: its frontier, read from the same tiles.
+    pub(crate) fn resume(folder: &Path, range: CompactRange) -> Result<Self, LedgerError> {
+        let size = range.size();
+        let mut writer = Self { folder: folder.to_owned(), range, levels: Vec::new(), bundle: Vec::new(), replaced: Vec::new() };
+        for tile in tiles_between(TreeSize(0), size).filter(|tile| !tile.is_full()) {
+            let level = usize::from(tile.level());
+            if writer.levels.len() <= level {
+                writer.levels.resize(level + 1, Vec::new());
+            }
+            writer.levels[level] = read_tile(folder, tile)?;
+        }
+        if let Some(bundle) = Bundle::at(size.0 / u64::from(FULL_WIDTH), size).filter(|bundle| bundle.width() < FULL_WIDTH) {
+            let path = folder.join(bundle.to_string());
+            writer.bundle = fs::read(&path).at("read", &path)?;
+        }
+        Ok(writer)
+    }
+
+    pub(crate) fn size(&self) -> TreeSize {
+        self.range.size()
+    }
+
+    pub(crate) fn root(&self) -> Hash {
+        self.range.root()
+    }
+
+    /// Appends a leaf; tiles and bundles that it completes are written.
+    pub(crate) fn push(&mut self, entry: &[u8], leaf: LeafHash) -> Result<(), LedgerError> {
+        append_entry(&mut self.bundle, entry).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+        let index = self.range.size().0;
+        let mut completed = Vec::new();
+        self.range.push_with(leaf, &mut |level, index, hash| {
+            if level % 8 == 0 {
+                completed.push((level / 8, index, hash));
+            }
+        });
+        for (level, index, hash) in completed {
+            self.hash(level, index, &hash)?;
+        }
+        if (index + 1).is_multiple_of(FULL_WIDTH.into()) {
+            let bundle = whole(Bundle::new(index / u64::from(FULL_WIDTH), FULL_WIDTH));
+            let bytes = std::mem::take(&mut self.bundle);
+            self.write_full(&bundle.to_string(), &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn hash(&mut self, level: u8, index: u64, hash: &Hash) -> Result<(), LedgerError> {
+        let at = usize::from(level);
+        if self.levels.len() <= at {
+            self.levels.resize(at + 1, Vec::new());
+        }
+        self.levels[at].extend_from_slice(&hash.0);
+        if self.levels[at].len() == usize::from(FULL_WIDTH) * 32 {
+            let tile = whole(Tile::new(level, index / u64::from(FULL_WIDTH), FULL_WIDTH));
+            let bytes = std::mem::take(&mut self.levels[at]);
+            self.write_full(&tile.to_string(), &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write_full(&mut self, name: &str, bytes: &[u8]) -> Result<(), LedgerError> {
+        write(&self.folder.join(name), bytes)?;
+        self.replaced.push(self.folder.join(format!("{name}.p")));
+        Ok(())
+    }
+
+    /// Removes the partial forms of tiles that are full in a registered checkpoint (C2SP tlog-tiles, partial tiles).
+    pub(crate) fn remove_replaced(&mut self) -> Result<(), LedgerError> {
+        for partial in self.replaced.drain(..) {
+            match fs::remove_dir_all(&partial) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &partial),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the partial tiles and the partial bundle that a checkpoint of the present size needs.
+    pub(crate) fn write_partials(&self) -> Result<(), LedgerError> {
+        let size = self.size();
+        for (level, bytes) in (0_u8..).zip(&self.levels).filter(|(_, bytes)| !bytes.is_empty()) {
+            let index = size.0 >> (8 * (u32::from(level) + 1));
+            let width = u16::try_from(bytes.len() / 32).expect("a tile has at most 256 hashes");
+            write(&self.folder.join(whole(Tile::new(level, index, width)).to_string()), bytes)?;
+        }
+        if !self.bundle.is_empty() {
+            let width = u16::try_from(size.0 % u64::from(FULL_WIDTH)).expect("below 256");
+            let bundle = whole(Bundle::new(size.0 / u64::from(FULL_WIDTH), width));
+            write(&self.folder.join(bundle.to_string()), &self.bundle)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far last, in one go.
+    pub(crate) fn sync(folder: &Path) -> Result<(), LedgerError> {
+        let file = fs::File::open(folder).at("open", folder)?;
+        rustix::fs::syncfs(&file).map_err(Into::into).at("sync", folder)
+    }
+
+    /// Removes tiles and bundles that an unregistered checkpoint between `size` and `beyond` may have left.
+    pub(crate) fn remove_beyond(folder: &Path, size: TreeSize, beyond: TreeSize) -> Result<(), LedgerError> {
+        for tile in tiles_between(size, beyond) {
+            let width = Tile::at(tile.level(), tile.index(), size).map_or(0, |before| before.width());
+            remove_wider(&folder.join(tile.full().to_string()), width)?;
+        }
+        for bundle in bundles_between(size, beyond) {
+            let width = Bundle::at(bundle.index(), size).map_or(0, |before| before.width());
+            remove_wider(&folder.join(whole(Bundle::new(bundle.index(), FULL_WIDTH)).to_string()), width)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the full form and every partial form that is wider than `width`.
+fn remove_wider(full: &Path, width: u16) -> Result<(), LedgerError> {
+    let remove = |path: &Path| match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => Ok(()),
+    };
+    if width < FULL_WIDTH {
+        remove(full)?;
+    }
+    let partial = full.with_added_extension("p");
+    for wider in width + 1..FULL_WIDTH {
+        remove(&partial.join(wider.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Coordinates that come from a tree's own size are always within the format's bounds.
+fn whole<T, E: std::fmt::Debug>(place: Result<T, E>) -> T {
+    place.expect("the place of a node that exists")
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    match fs::write(path, bytes) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            files::make_folder(path.parent().unwrap_or(Path::new(".")))?;
+            fs::write(path, bytes).at("write", path)
+        }
+        other => other.at("write", path),
+    }
+}
+
+/// The bytes of a tile as a tree of some size has it: from the partial file, or from the front of the full one.
+pub(super) fn read_tile(folder: &Path, tile: Tile) -> Result<Vec<u8>, LedgerError> {
+    let path = folder.join(tile.to_string());
+    match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !tile.is_full() => {
+            let path = folder.join(tile.full().to_string());
+            let mut bytes = fs::read(&path).at("read", &path)?;
+            bytes.truncate(tile.byte_len());
+            Ok(bytes)
+        }
+        other => other.at("read", &path),
+    }
+}

@@ -1,0 +1,96 @@
+//! The bus: durable streams of frames, one per shard.
+//!
+//! In scope: the trait that the embedded bus fulfils and a distributed one can, and its words. Out of scope: what a
+//! frame says. Trust: a bus may lose, repeat, reorder or alter what it was given; whoever reads checks.
+
+mod embedded;
+mod segment;
+
+pub use embedded::EmbeddedBus;
+
+use std::fmt;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+use sharetrail_proof::name::Name;
+
+use crate::error::LedgerError;
+
+/// The position of a message in a stream, from 1; 0 is before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamSeq(pub u64);
+
+/// Tells a stream from another that took its place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub [u8; 16]);
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One message of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it is.
+    pub seq: StreamSeq,
+    /// On whose bus subject it came. The frame says who signed.
+    pub producer: Name,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+/// Which stream it is, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// The stream's id.
+    pub id: StreamId,
+    /// The last message; 0 in an empty stream.
+    pub last: StreamSeq,
+}
+
+/// What a bus answers, later.
+pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
+
+/// Durable streams of frames, one per shard.
+pub trait Bus: Send + Sync {
+    /// Stores a frame. When the answer is there, the frame is durable: *accepted*. Frames that one caller publishes
+    /// one after the other on a shard keep their order.
+    fn publish(&self, shard: u32, producer: &Name, frame: Vec<u8>) -> BusFuture<'static, StreamSeq>;
+
+    /// The messages after a position, in order and without a gap, about `bytes_max` of them, at least one if there is
+    /// one. Does not wait for more.
+    fn read(&self, shard: u32, after: StreamSeq, bytes_max: usize) -> BusFuture<'_, Vec<Message>>;
+
+    /// Which stream serves the shard.
+    fn info(&self, shard: u32) -> BusFuture<'_, StreamInfo>;
+
+    /// Changes whenever a message was stored on any shard.
+    fn arrivals(&self) -> tokio::sync::watch::Receiver<u64>;
+}
+
+/// Which embedded stream lies in a folder and where it ends, without opening it.
+pub(crate) fn peek(folder: &std::path::Path) -> Result<Option<StreamInfo>, LedgerError> {
+    segment::peek(folder)
+}
+
+/// Visits the messages of an embedded stream that nobody writes to.
+pub(crate) fn visit(
+    folder: &std::path::Path,
+    each: &mut dyn FnMut(Message) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
+    segment::visit(folder, each)
+}
+
+/// Begins an embedded stream with a stated id.
+pub(crate) fn begin(folder: &std::path::Path, id: StreamId) -> Result<(), LedgerError> {
+    segment::Stream::open(folder, id).map(|_| ())
+}

@@ -1,0 +1,98 @@
+//! A producer's chain on one shard: numbers, links, signatures.
+//!
+//! In scope: the chain's id, which lives in the outbox folder; where the log says the chain stands; cutting and signing
+//! the next batch. Out of scope: what is in a batch. Trust: the log's head of this chain is what counts.
+
+use std::path::PathBuf;
+
+use sharetrail_proof::batch::{Batch, text_hash};
+use sharetrail_proof::frame;
+use sharetrail_proof::hash::{Hash, LeafHash};
+use sharetrail_proof::name::{ChainId, Name, Shard};
+use sharetrail_proof::note::NoteSigner;
+use sharetrail_proof::tree::root_of;
+
+use crate::engine::Engine;
+use crate::error::LedgerError;
+use crate::files;
+
+/// A chain that is ready to be continued.
+pub struct Chain {
+    ledger: Name,
+    shard: Shard,
+    producer: Name,
+    id: ChainId,
+    next: u64,
+    prev: Hash,
+    signer: NoteSigner,
+}
+
+impl Chain {
+    /// The outbox's chain on a shard, at the place where the log has it.
+    pub fn open(engine: &Engine, signer: &NoteSigner, shard: u32) -> Result<Self, LedgerError> {
+        let ledger = engine.ledger();
+        let producer: Name = signer.verifier().name().parse().map_err(|_| LedgerError::Invalid("not a producer's key".into()))?;
+        let id = chain_id(ledger.folder().outbox().join(producer.as_str()).join(shard.to_string()))?;
+        let genesis = ledger.genesis(shard);
+        let mut chain = Self {
+            ledger: ledger.name().clone(),
+            shard: genesis.shard,
+            producer,
+            id,
+            next: 0,
+            prev: LeafHash::of(&genesis.to_bytes()).0,
+            signer: signer.clone(),
+        };
+        chain.resume(engine);
+        Ok(chain)
+    }
+
+    /// Goes back to where the log has the chain: what was rejected may be cut anew.
+    pub fn resume(&mut self, engine: &Engine) {
+        let view = engine.view(self.shard.index());
+        let head = view.borrow().heads.get(&self.id).map(|head| (head.number + 1, head.hash));
+        if let Some((next, prev)) = head {
+            (self.next, self.prev) = (next, prev);
+        }
+    }
+
+    /// The chain's id.
+    pub fn id(&self) -> ChainId {
+        self.id
+    }
+
+    /// Who signs.
+    pub fn producer(&self) -> &Name {
+        &self.producer
+    }
+
+    /// Signs the next batch: its number and its frame. `entries`: 1 to 1,024, with as many sealed contents.
+    pub fn cut(&mut self, entries: &[&[u8]], sealed: &[&[u8]]) -> (u64, Vec<u8>) {
+        let leaves: Vec<LeafHash> = entries.iter().map(|entry| LeafHash::of(entry)).collect();
+        let batch = Batch {
+            ledger: self.ledger.clone(),
+            shard: self.shard,
+            producer: self.producer.clone(),
+            chain: self.id,
+            number: self.next,
+            count: u32::try_from(entries.len()).expect("a batch has at most 1,024 entries"),
+            root: root_of(&leaves),
+            prev: self.prev,
+        };
+        let text = batch.to_text();
+        self.prev = text_hash(&text);
+        self.next += 1;
+        (batch.number, frame::encode(&self.signer.sign(&text), entries, sealed))
+    }
+}
+
+fn chain_id(path: PathBuf) -> Result<ChainId, LedgerError> {
+    if let Some(bytes) = files::read_if_there(&path)? {
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        return text.trim_end().parse().map_err(|_| LedgerError::damaged(&path, None, "not a chain's id"));
+    }
+    let id = ChainId(files::random()?);
+    files::make_private_folder(path.parent().unwrap_or(&path))?;
+    files::replace(&path, format!("{id}\n").as_bytes(), 0o600)?;
+    Ok(id)
+}

@@ -1,0 +1,132 @@
+//! A ledger's folder, opened.
+//!
+//! In scope: finding the parts. Opening writes nothing and holds nothing; several processes may.
+//! Out of scope: sequencing ([`crate::Engine`]). Trust: settings, keys and policy are the operator's.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sharetrail_proof::entry::{Entry, Genesis};
+use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::name::{LedgerId, Name};
+use sharetrail_proof::policy::Policy;
+
+use crate::archive::{LeafFiles, Reader};
+use crate::error::{At, LedgerError};
+use crate::folder::Folder;
+use crate::keys;
+use crate::settings::Settings;
+use crate::vault::{Vault, VaultPaths};
+
+struct Inner {
+    folder: Folder,
+    settings: Settings,
+    genesis: Vec<Genesis>,
+}
+
+/// A ledger's folder, opened; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+impl Ledger {
+    /// Opens a folder that [`crate::init`] made.
+    pub fn open(root: &Path) -> Result<Self, LedgerError> {
+        let folder = Folder::new(root);
+        if !folder.settings().exists() {
+            return Err(LedgerError::NotALedger(root.to_owned()));
+        }
+        let settings = Settings::read(&folder.settings())?;
+        let genesis = (0..settings.shards).map(|shard| genesis(&folder, shard, &settings)).collect::<Result<_, _>>()?;
+        Ok(Self { inner: Arc::new(Inner { folder, settings, genesis }) })
+    }
+
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.inner.folder
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        self.inner.folder.root()
+    }
+
+    /// What `ledger.toml` says.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Writes `ledger.toml` with another engine for the projections.
+    pub fn set_store(&self, store: &str) -> Result<(), LedgerError> {
+        let settings = Settings { store: store.to_owned(), ..self.settings().clone() };
+        settings.write(&self.folder().settings())
+    }
+
+    /// The ledger's name.
+    pub fn name(&self) -> &Name {
+        &self.inner.settings.name
+    }
+
+    /// The ledger's id.
+    pub fn id(&self) -> &LedgerId {
+        &self.inner.settings.id
+    }
+
+    /// The number of shards.
+    pub fn shards(&self) -> u32 {
+        self.inner.settings.shards
+    }
+
+    /// The genesis entry of a shard that exists.
+    ///
+    /// # Panics
+    /// If `shard` is not below [`Ledger::shards`].
+    pub fn genesis(&self, shard: u32) -> &Genesis {
+        &self.inner.genesis[shard as usize]
+    }
+
+    /// The trust policy to hand out.
+    pub fn policy(&self) -> Result<Policy, LedgerError> {
+        let path = self.folder().policy();
+        let text = std::fs::read_to_string(&path).at("read", &path)?;
+        text.parse().map_err(|error: sharetrail_proof::policy::PolicyError| LedgerError::damaged(&path, None, error.to_string()))
+    }
+
+    /// Where projections lie.
+    pub fn projections(&self) -> PathBuf {
+        self.folder().projections()
+    }
+
+    /// A shard's archive at the checkpoint that is published now.
+    pub fn reader(&self, shard: u32) -> Result<Reader, LedgerError> {
+        Reader::open(shard, &self.folder().log(shard), &self.folder().sealed(shard))
+    }
+
+    /// The vault, for reading; also while another process writes to it.
+    pub fn vault(&self) -> Result<Vault, LedgerError> {
+        self.open_vault(false)
+    }
+
+    pub(crate) fn open_vault(&self, writable: bool) -> Result<Vault, LedgerError> {
+        let (folder, kek) = (self.folder().vault(), self.outside()?.join(KEK_FILE));
+        let vrf = self.folder().keys().join(keys::VRF_FILE);
+        let paths = VaultPaths { folder: &folder, kek: &kek, vrf: &vrf };
+        Vault::open(self.name(), *self.id(), &paths, writable)
+    }
+
+    /// The folder outside of this one: key-encryption key, recovery key, copies of the last checkpoints.
+    pub fn outside(&self) -> Result<PathBuf, LedgerError> {
+        self.settings().outside_folder()
+    }
+}
+
+pub(crate) const KEK_FILE: &str = "vault.kek";
+
+fn genesis(folder: &Folder, shard: u32, settings: &Settings) -> Result<Genesis, LedgerError> {
+    let path = folder.sealed(shard);
+    let leaf = LeafFiles::new(&path).leaf(LeafIndex(0))?;
+    match Entry::parse(&leaf.entry) {
+        Ok(Entry::Genesis(genesis)) if genesis.ledger == settings.name && genesis.id == settings.id => Ok(*genesis),
+        _ => Err(LedgerError::damaged(&path, Some(0), "leaf 0 is not the genesis entry that ledger.toml names")),
+    }
+}

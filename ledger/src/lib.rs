@@ -1,0 +1,37 @@
+//! A Sharetrail ledger on disk: the bus, the sequencer, the archive, the register and the vault.
+//!
+//! In scope: everything between an accepted frame and a sealed checkpoint, and the keys. Out of scope: what an event
+//! says (schemas), making frames (producers), showing anything (consumers).
+//!
+//! Trust: the bus is not trusted (a frame counts once its note, key, chain and root hold), the archive is checked
+//! against the checkpoints at every start, the vault and the key files are trusted and must be private.
+
+pub mod archive;
+pub mod bus;
+mod chain;
+mod engine;
+pub mod error;
+pub mod files;
+mod folder;
+mod init;
+pub mod keys;
+mod ledger;
+mod operator;
+mod register;
+mod restore;
+mod sequencer;
+mod settings;
+mod status;
+mod vault;
+
+pub use archive::{Leaf, Reader};
+pub use chain::Chain;
+pub use engine::{Engine, catch_up};
+pub use error::LedgerError;
+pub use init::{InitOptions, Initialised, init};
+pub use ledger::Ledger;
+pub use restore::{Restored, RestoredShard, restore};
+pub use sequencer::{Observer, ShardView, Step};
+pub use settings::{STORES, Settings};
+pub use status::{ChainStatus, ShardStatus, Status, status};
+pub use vault::{CustomerGeneration, Grant, Vault};

@@ -1,0 +1,175 @@
+//! The register: which checkpoint was decided on, and up to where the bus was read. And its copy outside the folder.
+//!
+//! ```text
+//! register/<shard>/head        the last decision: checkpoint text and cursor, as JSON, appended with one sync
+//! register/<shard>/snapshot    the log's state at some registered size, from which the rest is folded again at start
+//! register/<shard>/chains/<c>  per batch of chain c: u64 index of its batch entry (derived)
+//! register/<shard>/rejected    rejected notes with reasons, a JSON line each, capped per producer
+//! <outside>/checkpoints/<shard> the last checkpoint text, where a restored backup of the folder does not reach
+//! ```
+//! In scope: these files. Out of scope: what decides (the sequencer).
+//! Trust: the head is compared with the archive, and with the copy outside, at every start.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sharetrail_proof::acceptance::LogState;
+use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::name::{ChainId, Name};
+
+use crate::bus::StreamSeq;
+use crate::error::{At, LedgerError};
+use crate::files::{self, LastRecord};
+
+/// Bytes after which a register's log of decisions starts anew.
+const LOG_BYTES: u64 = 1 << 20;
+/// Rejected notes that are kept of one producer.
+const REJECTED_MAX: usize = 1_000;
+
+/// How far a stream was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    /// Which stream, hexadecimal.
+    pub(crate) stream: String,
+    /// The last message read.
+    pub(crate) seq: StreamSeq,
+    /// SHA-256 of that message's frame.
+    pub(crate) hash: Hash,
+}
+
+/// A decision: this is the checkpoint, this much of the bus is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) checkpoint: String,
+    pub(crate) cursor: Option<Cursor>,
+}
+
+/// The register of one shard, opened for writing.
+#[derive(Debug)]
+pub(crate) struct Register {
+    folder: PathBuf,
+    head: LastRecord,
+    rejected: BTreeMap<Name, usize>,
+}
+
+impl Register {
+    pub(crate) fn open(folder: &Path) -> Result<(Self, Option<Head>), LedgerError> {
+        files::make_folder(&folder.join("chains"))?;
+        let path = folder.join("head");
+        let (head, last) = LastRecord::open(&path, LOG_BYTES)?;
+        let last = last.map(|record| parse(&path, &record)).transpose()?;
+        let rejected = rejected_counts(&folder.join("rejected"))?;
+        Ok((Self { folder: folder.to_owned(), head, rejected }, last))
+    }
+
+    /// The last decision, without opening the register.
+    pub(crate) fn peek(folder: &Path) -> Result<Option<Head>, LedgerError> {
+        let path = folder.join("head");
+        LastRecord::peek(&path)?.map(|record| parse(&path, &record)).transpose()
+    }
+
+    /// How many rejected notes are kept.
+    pub(crate) fn rejected_total(folder: &Path) -> Result<u64, LedgerError> {
+        Ok(rejected_counts(&folder.join("rejected"))?.values().sum::<usize>() as u64)
+    }
+
+    pub(crate) fn decide(&mut self, head: &Head) -> Result<(), LedgerError> {
+        self.head.append(&serde_json::to_vec(head).expect("strings and numbers always serialise"))
+    }
+
+    pub(crate) fn snapshot_path(&self) -> PathBuf {
+        self.folder.join("snapshot")
+    }
+
+    /// The last snapshot; one that does not parse counts as none, since it is derived.
+    pub(crate) fn snapshot(&self) -> Result<Option<LogState>, LedgerError> {
+        let bytes = files::read_if_there(&self.snapshot_path())?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn chain_path(&self, chain: ChainId) -> PathBuf {
+        self.folder.join("chains").join(chain.to_string())
+    }
+
+    /// Notes where the batches of a chain are: (number, index), in one go.
+    pub(crate) fn note_batches(&self, chain: ChainId, batches: &[(u64, LeafIndex)]) -> Result<(), LedgerError> {
+        let path = self.chain_path(chain);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).at("open", &path)?;
+        for (number, index) in batches {
+            file.write_all_at(&index.0.to_be_bytes(), number * 8).at("write", &path)?;
+        }
+        Ok(())
+    }
+
+    /// Where batch `number` of a chain is.
+    pub(crate) fn batch(&self, chain: ChainId, number: u64) -> Result<LeafIndex, LedgerError> {
+        let path = self.chain_path(chain);
+        let mut bytes = [0; 8];
+        let file = File::open(&path).at("open", &path)?;
+        file.read_exact_at(&mut bytes, number * 8).at("read", &path)?;
+        Ok(LeafIndex(u64::from_be_bytes(bytes)))
+    }
+
+    /// Keeps a rejected note with its reason.
+    pub(crate) fn reject(&mut self, producer: &Name, seq: StreamSeq, note: &str, reason: &str) -> Result<(), LedgerError> {
+        let kept = self.rejected.entry(producer.clone()).or_default();
+        if *kept >= REJECTED_MAX {
+            return Ok(());
+        }
+        *kept += 1;
+        let path = self.folder.join("rejected");
+        let line = serde_json::json!({"producer": producer, "seq": seq, "reason": reason, "note": note});
+        let mut file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
+        writeln!(file, "{line}").at("write", &path)
+    }
+}
+
+fn parse(path: &Path, record: &[u8]) -> Result<Head, LedgerError> {
+    serde_json::from_slice(record).map_err(|error| LedgerError::damaged(path, None, error.to_string()))
+}
+
+fn rejected_counts(path: &Path) -> Result<BTreeMap<Name, usize>, LedgerError> {
+    #[derive(Deserialize)]
+    struct Line {
+        producer: Name,
+    }
+    let mut counts = BTreeMap::new();
+    let bytes = files::read_if_there(path)?.unwrap_or_default();
+    for line in bytes.split(|&byte| byte == b'\n') {
+        if let Ok(line) = serde_json::from_slice::<Line>(line) {
+            *counts.entry(line.producer).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// The copy of the last checkpoint outside the folder.
+#[derive(Debug)]
+pub(crate) struct OutsideCopy {
+    log: LastRecord,
+}
+
+impl OutsideCopy {
+    pub(crate) fn open(outside: &Path, shard: u32) -> Result<(Self, Option<String>), LedgerError> {
+        let folder = outside.join("checkpoints");
+        files::make_private_folder(&folder)?;
+        let path = folder.join(shard.to_string());
+        let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
+        let text = last.map(|bytes| String::from_utf8(bytes)).transpose();
+        let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
+        Ok((Self { log }, text))
+    }
+
+    pub(crate) fn peek(outside: &Path, shard: u32) -> Result<Option<String>, LedgerError> {
+        let path = outside.join("checkpoints").join(shard.to_string());
+        Ok(LastRecord::peek(&path)?.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    pub(crate) fn keep(&mut self, checkpoint: &str) -> Result<(), LedgerError> {
+        self.log.append(checkpoint.as_bytes())
+    }
+}

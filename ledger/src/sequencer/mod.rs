@@ -1,0 +1,349 @@
+//! The sequencer of a shard: takes frames off the bus, decides, puts what it accepts on record, signs.
+//!
+//! The order of steps is the promise: check, leaves on disk, tiles written, checkpoint registered, copied outside,
+//! signed, published. Nothing is signed that is not on disk. In scope: one shard's steps. Out of scope: the thread that
+//! drives it ([`crate::engine`]), taking up after a stop ([`recover`]).
+//! Trust: frames are untrusted; the files were checked by [`recover`].
+
+mod recover;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use sharetrail_proof::acceptance::{Accepted, ChainHead, LogState, Rejection, Verdict};
+use sharetrail_proof::checkpoint::Checkpoint;
+use sharetrail_proof::frame::Frame;
+use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
+use sharetrail_proof::name::{ChainId, Label};
+use sharetrail_proof::note::{Note, NoteSigner};
+use tokio::sync::watch;
+
+use crate::archive::{LeafFiles, LeafWriter, TreeWriter};
+use crate::bus::{Message, StreamId, StreamSeq};
+use crate::error::LedgerError;
+use crate::files;
+use crate::folder::Folder;
+use crate::register::{Cursor, Head, OutsideCopy, Register};
+
+pub(crate) use recover::{Sources, recover, recover_behind};
+
+/// Leaves after which the tiles are synced and the state is noted, so that a start has little to fold again.
+const SNAPSHOT_LEAVES: u64 = 65_536;
+
+/// The steps of putting frames on record, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// Frames were decided on; nothing is written.
+    Decided,
+    /// Leaves and sealed contents are on disk.
+    LeavesSynced,
+    /// Tiles and bundles are written.
+    TilesWritten,
+    /// The checkpoint is registered.
+    Registered,
+    /// The checkpoint is copied outside the folder.
+    CopiedOutside,
+    /// The checkpoint is signed.
+    Signed,
+    /// The checkpoint is published.
+    Published,
+    /// Tiles are synced and the state is noted.
+    Snapshot,
+}
+
+/// Told of each step of the sequencer, before the next; an error stops the shard there.
+pub trait Observer: Send + Sync {
+    /// A step of a shard is done.
+    fn step(&self, shard: u32, step: Step) -> Result<(), LedgerError>;
+}
+
+/// An observer that lets everything pass.
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {
+    fn step(&self, _: u32, _: Step) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+/// What is known of a shard after its last published checkpoint.
+#[derive(Clone, Debug)]
+pub struct ShardView {
+    /// The signed checkpoint.
+    pub note: String,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// Events on record.
+    pub events: u64,
+    /// The last message of the stream that was decided on.
+    pub seq: StreamSeq,
+    /// The head of every chain.
+    pub heads: BTreeMap<ChainId, ChainHead>,
+    /// Chains whose next number was rejected, until it is accepted: the number and why.
+    pub rejected: BTreeMap<ChainId, (u64, String)>,
+    /// Why the shard has halted, if it has.
+    pub halted: Option<String>,
+}
+
+/// One shard's sequencer.
+pub(crate) struct Sequencer {
+    shard: u32,
+    folder: Folder,
+    origin: String,
+    signer: NoteSigner,
+    state: LogState,
+    leaves: LeafWriter,
+    tree: TreeWriter,
+    register: Register,
+    outside: OutsideCopy,
+    cursor: Cursor,
+    rejected: BTreeMap<ChainId, (u64, String)>,
+    pending_batches: BTreeMap<ChainId, Vec<(u64, LeafIndex)>>,
+    snapshot_size: u64,
+    snapshot: Option<JoinHandle<Result<(), LedgerError>>>,
+    observer: Arc<dyn Observer>,
+    view: watch::Sender<Arc<ShardView>>,
+}
+
+impl Sequencer {
+    pub(crate) fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    /// The last message decided on.
+    pub(crate) fn cursor(&self) -> StreamSeq {
+        self.cursor.seq
+    }
+
+    pub(crate) fn state(&self) -> &LogState {
+        &self.state
+    }
+
+    pub(crate) fn view(&self) -> watch::Receiver<Arc<ShardView>> {
+        self.view.subscribe()
+    }
+
+    /// Labels whose keys must be gone.
+    pub(crate) fn erased_labels(&self) -> impl Iterator<Item = Label> {
+        self.state.erased_labels()
+    }
+
+    /// Decides on messages that follow the cursor, and seals what it accepts.
+    pub(crate) fn take(&mut self, messages: &[Message]) -> Result<(), LedgerError> {
+        for message in messages {
+            let expected = StreamSeq(self.cursor.seq.0 + 1);
+            if message.seq != expected {
+                let what = format!("message {} came where {} was due", message.seq.0, expected.0);
+                return Err(LedgerError::Stream { shard: self.shard, what });
+            }
+            self.decide(message)?;
+            self.cursor.seq = message.seq;
+        }
+        let Some(last) = messages.last() else { return Ok(()) };
+        self.cursor.hash = Hash::of(&[&last.frame]);
+        self.seal()
+    }
+
+    /// The number of leaves.
+    pub(crate) fn size(&self) -> TreeSize {
+        self.tree.size()
+    }
+
+    /// The root over them.
+    pub(crate) fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// Takes over a batch of another archive of this log; it counts once [`Sequencer::seal_adopted`] returns.
+    pub(crate) fn adopt(&mut self, frame: &[u8]) -> Result<(), LedgerError> {
+        let wrong = |what: String| LedgerError::damaged(self.folder.root(), None, format!("a batch of the copy: {what}"));
+        let parsed = Frame::parse(frame).map_err(|error| wrong(error.to_string()))?;
+        match self.state.accept(&parsed) {
+            Ok(Verdict::Accepted(accepted)) => {
+                self.append(&parsed, &accepted)?;
+                self.leaves.commit()
+            }
+            Ok(_) => Err(wrong("it is there twice".into())),
+            Err(rejection) => Err(wrong(rejection.to_string())),
+        }
+    }
+
+    /// Seals what was adopted.
+    pub(crate) fn seal_adopted(mut self) -> Result<(), LedgerError> {
+        self.seal()?;
+        self.close()
+    }
+
+    fn decide(&mut self, message: &Message) -> Result<(), LedgerError> {
+        let decided = Frame::parse(&message.frame).map_err(Rejection::from).and_then(|frame| {
+            if frame.batch.producer != message.producer {
+                return Err(Rejection::NoValidKey { producer: message.producer.clone() });
+            }
+            self.state.accept(&frame).map(|verdict| (frame, verdict))
+        });
+        match decided {
+            Ok((frame, Verdict::Accepted(accepted))) => self.append(&frame, &accepted),
+            Ok((frame, Verdict::Earlier { chain, number })) => self.earlier(message, &frame, chain, number),
+            Err(rejection) => self.reject(message, &rejection),
+        }
+    }
+
+    fn append(&mut self, frame: &Frame<'_>, accepted: &Accepted) -> Result<(), LedgerError> {
+        self.leaves.push(&accepted.batch_entry, &[])?;
+        self.tree.push(&accepted.batch_entry, accepted.leaves[0])?;
+        for ((entry, sealed), leaf) in frame.entries.iter().zip(&frame.sealed).zip(&accepted.leaves[1..]) {
+            self.leaves.push(entry, sealed)?;
+            self.tree.push(entry, *leaf)?;
+        }
+        let batch = &accepted.batch;
+        self.pending_batches.entry(batch.chain).or_default().push((batch.number, accepted.index));
+        self.rejected.remove(&batch.chain);
+        Ok(())
+    }
+
+    /// The number is on record already: the same note is a repeat and ignored, another is refused.
+    fn earlier(&mut self, message: &Message, frame: &Frame<'_>, chain: ChainId, number: u64) -> Result<(), LedgerError> {
+        self.leaves.commit()?;
+        self.note_batches()?;
+        let index = self.register.batch(chain, number)?;
+        let leaf = LeafFiles::new(&self.folder.sealed(self.shard)).leaf(index)?;
+        if leaf.entry.get(1..) == Some(frame.note_text.as_bytes()) {
+            return Ok(());
+        }
+        self.reject(message, &Rejection::Fork { number })
+    }
+
+    fn reject(&mut self, message: &Message, rejection: &Rejection) -> Result<(), LedgerError> {
+        let reason = rejection.to_string();
+        let frame = Frame::parse(&message.frame).ok();
+        let note = frame.as_ref().map_or("", |frame| frame.note_text);
+        self.register.reject(&message.producer, message.seq, note, &reason)?;
+        // Only whoever may have signed for the chain is answered on it: a stranger's batch must not disturb its owner.
+        if let Some(batch) = frame.map(|frame| frame.batch).filter(|batch| batch.producer == message.producer) {
+            let next = self.state.head(batch.chain).map_or(0, |head| head.number + 1);
+            if batch.number == next {
+                self.rejected.insert(batch.chain, (batch.number, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_batches(&mut self) -> Result<(), LedgerError> {
+        for (chain, batches) in std::mem::take(&mut self.pending_batches) {
+            self.register.note_batches(chain, &batches)?;
+        }
+        Ok(())
+    }
+
+    fn done(&self, step: Step) -> Result<(), LedgerError> {
+        self.observer.step(self.shard, step)
+    }
+
+    /// Everything from the decision to the published checkpoint, in the order that keeps the promises.
+    fn seal(&mut self) -> Result<(), LedgerError> {
+        self.done(Step::Decided)?;
+        self.leaves.commit()?;
+        self.done(Step::LeavesSynced)?;
+        self.tree.write_partials()?;
+        self.note_batches()?;
+        self.done(Step::TilesWritten)?;
+        let text = self.checkpoint().to_text();
+        self.register.decide(&Head { checkpoint: text.clone(), cursor: Some(self.cursor.clone()) })?;
+        self.done(Step::Registered)?;
+        self.outside.keep(&text)?;
+        self.done(Step::CopiedOutside)?;
+        self.publish(&text)?;
+        self.tree.remove_replaced()?;
+        if self.tree.size().0 - self.snapshot_size >= SNAPSHOT_LEAVES {
+            self.begin_snapshot()?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::new(self.origin.clone(), self.tree.size(), self.tree.root())
+    }
+
+    fn publish(&mut self, text: &str) -> Result<(), LedgerError> {
+        let note = self.signer.sign(text);
+        self.done(Step::Signed)?;
+        files::replace_unsynced(&self.folder.checkpoint(self.shard), note.as_bytes())?;
+        self.done(Step::Published)?;
+        self.view.send_replace(Arc::new(self.shard_view(note)));
+        Ok(())
+    }
+
+    fn shard_view(&self, note: String) -> ShardView {
+        ShardView {
+            note,
+            checkpoint: self.checkpoint(),
+            events: self.state.events(),
+            seq: self.cursor.seq,
+            heads: self.state.heads().map(|(chain, head)| (chain, head.clone())).collect(),
+            rejected: self.rejected.clone(),
+            halted: None,
+        }
+    }
+
+    /// Tells whoever waits that this shard goes no further.
+    pub(crate) fn halt(&self, error: &LedgerError) {
+        self.view.send_modify(|view| {
+            let mut halted = (**view).clone();
+            halted.halted = Some(error.to_string());
+            *view = Arc::new(halted);
+        });
+    }
+
+    /// Syncs the tiles beside the work, then notes the state as it is now.
+    fn begin_snapshot(&mut self) -> Result<(), LedgerError> {
+        self.end_snapshot()?;
+        self.snapshot_size = self.tree.size().0;
+        let (log, path, bytes) = self.snapshot_parts();
+        let work = move || TreeWriter::sync(&log).and_then(|()| files::replace(&path, &bytes, 0o600));
+        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(work);
+        let failed = |source| LedgerError::File { doing: "start a thread for", path: self.folder.root().to_owned(), source };
+        self.snapshot = Some(thread.map_err(failed)?);
+        self.done(Step::Snapshot)
+    }
+
+    fn snapshot_parts(&self) -> (PathBuf, PathBuf, Vec<u8>) {
+        let bytes = serde_json::to_vec(&self.state).expect("strings and numbers always serialise");
+        (self.folder.log(self.shard), self.register.snapshot_path(), bytes)
+    }
+
+    fn end_snapshot(&mut self) -> Result<(), LedgerError> {
+        let Some(thread) = self.snapshot.take() else { return Ok(()) };
+        let panicked = |_| LedgerError::Stopped("the thread that notes the state panicked".into());
+        thread.join().map_err(panicked)?
+    }
+
+    /// Ends cleanly: the next start has nothing to fold again.
+    pub(crate) fn close(mut self) -> Result<(), LedgerError> {
+        self.end_snapshot()?;
+        if self.snapshot_size == self.tree.size().0 {
+            return Ok(());
+        }
+        let (log, path, bytes) = self.snapshot_parts();
+        TreeWriter::sync(&log)?;
+        files::replace(&path, &bytes, 0o600)
+    }
+}
+
+/// The size and root that a checkpoint text states.
+pub(crate) fn stated(text: &str) -> Option<(TreeSize, Hash)> {
+    let checkpoint = Checkpoint::parse(text).ok()?;
+    Some((checkpoint.size, checkpoint.root))
+}
+
+/// The text of a published checkpoint note.
+pub(crate) fn note_text(note: &str) -> Option<String> {
+    Some(Note::parse(note).ok()?.text().to_owned())
+}
+
+/// Where a stream that was never read begins.
+pub(crate) fn fresh_cursor(stream: StreamId) -> Cursor {
+    Cursor { stream: stream.to_string(), seq: StreamSeq(0), hash: Hash::ZERO }
+}

@@ -1,0 +1,181 @@
+//! The state of a ledger, read from its files without holding it.
+//!
+//! In scope: counts, heads, what waits, what is wrong at a glance. Out of scope: proving anything.
+//! Trust: the files; a process at work may be one checkpoint ahead of what is told.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+use sharetrail_proof::acceptance::{ChainHead, LogState};
+use sharetrail_proof::batch::{Batch, text_hash};
+use sharetrail_proof::entry::{BATCH, EVENT};
+use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::name::{ChainId, LedgerId, Name};
+use sharetrail_proof::note::Note;
+
+use crate::archive::Reader;
+use crate::bus;
+use crate::error::LedgerError;
+use crate::files;
+use crate::ledger::Ledger;
+use crate::register::{OutsideCopy, Register};
+use crate::sequencer::stated;
+
+/// A ledger at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub ledger: Name,
+    /// Its id.
+    pub id: LedgerId,
+    /// Events on record, in all shards.
+    pub events: u64,
+    /// Whether a process is at work on it.
+    pub held: bool,
+    /// That process, where it left its number.
+    pub held_by: Option<u32>,
+    /// Shard by shard.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// A shard at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardStatus {
+    /// Which.
+    pub shard: u32,
+    /// Leaves under the published checkpoint.
+    pub leaves: u64,
+    /// Events among them.
+    pub events: u64,
+    /// Batches among them.
+    pub batches: u64,
+    /// The root.
+    pub root: Hash,
+    /// When the checkpoint was published, Unix seconds.
+    pub sealed_at: Option<u64>,
+    /// The stream that feeds it.
+    pub stream: String,
+    /// Messages in the stream.
+    pub stream_messages: u64,
+    /// Messages that are accepted and not sequenced yet.
+    pub waiting: u64,
+    /// Rejected batches that are kept.
+    pub rejected: u64,
+    /// Its chains.
+    pub chains: Vec<ChainStatus>,
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
+}
+
+/// A chain at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChainStatus {
+    /// Whose it is.
+    pub producer: Name,
+    /// Which.
+    pub chain: String,
+    /// Batches on record.
+    pub batches: u64,
+    /// Where the last one is.
+    pub head_index: LeafIndex,
+}
+
+/// Reads the state of a ledger.
+pub fn status(ledger: &Ledger) -> Result<Status, LedgerError> {
+    let holder = ledger.folder().holder();
+    let shards: Vec<ShardStatus> = (0..ledger.shards()).map(|shard| shard_status(ledger, shard)).collect::<Result<_, _>>()?;
+    Ok(Status {
+        ledger: ledger.name().clone(),
+        id: *ledger.id(),
+        events: shards.iter().map(|shard| shard.events).sum(),
+        held: holder.is_some(),
+        held_by: holder.flatten(),
+        shards,
+    })
+}
+
+struct Counts {
+    events: u64,
+    heads: BTreeMap<ChainId, ChainHead>,
+}
+
+fn shard_status(ledger: &Ledger, shard: u32) -> Result<ShardStatus, LedgerError> {
+    let folder = ledger.folder();
+    let reader = ledger.reader(shard)?;
+    let counts = count(ledger, shard, &reader)?;
+    let head = Register::peek(&folder.register(shard))?;
+    let stream = bus::peek(&folder.bus().join(shard.to_string()))?;
+    let read = head.as_ref().and_then(|head| head.cursor.as_ref()).map_or(0, |cursor| cursor.seq.0);
+    let modified = std::fs::metadata(folder.checkpoint(shard)).and_then(|file| file.modified()).ok();
+    let sealed_at = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map(|time| time.as_secs());
+    let chain = |(chain, head): (&ChainId, &ChainHead)| ChainStatus {
+        producer: head.producer.clone(),
+        chain: chain.to_string(),
+        batches: head.number + 1,
+        head_index: head.index,
+    };
+    let chains: Vec<ChainStatus> = counts.heads.iter().map(chain).collect();
+    Ok(ShardStatus {
+        shard,
+        leaves: reader.size().0,
+        events: counts.events,
+        batches: chains.iter().map(|chain| chain.batches).sum(),
+        root: reader.checkpoint().root,
+        sealed_at,
+        stream: stream.map_or_else(|| "none".into(), |stream| stream.id.to_string()),
+        stream_messages: stream.map_or(0, |stream| stream.last.0),
+        waiting: stream.map_or(0, |stream| stream.last.0.saturating_sub(read)),
+        rejected: Register::rejected_total(&folder.register(shard))?,
+        chains,
+        problems: problems(ledger, shard, &reader)?,
+    })
+}
+
+/// Counts from the last noted state on, so that the cost does not grow with the ledger.
+fn count(ledger: &Ledger, shard: u32, reader: &Reader) -> Result<Counts, LedgerError> {
+    let bytes = files::read_if_there(&ledger.folder().register(shard).join("snapshot"))?;
+    let state: Option<LogState> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let state = state.filter(|state| state.size() <= reader.size());
+    let mut counts = Counts { events: 0, heads: BTreeMap::new() };
+    let mut from = LeafIndex(0);
+    if let Some(state) = state {
+        counts.events = state.events();
+        counts.heads = state.heads().map(|(chain, head)| (chain, head.clone())).collect();
+        from = LeafIndex(state.size().0);
+    }
+    reader.scan(from, &mut |index, entry, _| {
+        match entry.split_first() {
+            Some((&EVENT, _)) => counts.events += 1,
+            Some((&BATCH, note)) => note_head(&mut counts.heads, index, note),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(counts)
+}
+
+fn note_head(heads: &mut BTreeMap<ChainId, ChainHead>, index: LeafIndex, note: &[u8]) {
+    let Some(note) = std::str::from_utf8(note).ok().and_then(|note| Note::parse(note).ok()) else { return };
+    let Ok(batch) = Batch::parse(note.text()) else { return };
+    let hash = text_hash(note.text());
+    heads.insert(batch.chain, ChainHead { producer: batch.producer, number: batch.number, hash, index });
+}
+
+fn problems(ledger: &Ledger, shard: u32, reader: &Reader) -> Result<Vec<String>, LedgerError> {
+    let mut problems = Vec::new();
+    let outside = ledger.outside()?;
+    match OutsideCopy::peek(&outside, shard)?.as_deref().and_then(stated) {
+        None => problems.push(format!("no copy of the last checkpoint in {}", outside.display())),
+        Some((known, root)) if known > reader.size() || (known == reader.size() && root != reader.checkpoint().root) => {
+            problems.push(format!("a checkpoint of {known} leaves was signed, this folder holds {}: run `sharetrail restore`", reader.size()));
+        }
+        Some(_) => {}
+    }
+    for path in [ledger.folder().keys(), ledger.folder().vault()] {
+        if let Err(error) = files::check_private(&path) {
+            problems.push(error.to_string());
+        }
+    }
+    Ok(problems)
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask test`: which checks there are, and in which order.
+//!
+//! In scope: formatter, linter, tests, independent verifier, dependencies. Out of scope: how a step is run (see
+//! [`crate::step`]) and counted (see [`crate::tally`]). Trust: believes cargo's exit codes and its test summaries.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::interop;
+use crate::step;
+use crate::tally::{Summary, Tally};
+
+/// Set for the tests when slow ones are to be left out.
+const QUICK_VARIABLE: &str = "SHARETRAIL_QUICK";
+
+/// What `cargo xtask test` can be told.
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Leave out slow tests (they see `SHARETRAIL_QUICK=1`) and the check of the dependencies
+    #[arg(long)]
+    quick: bool,
+    /// Run only the tests whose names contain FILTER: no formatter, no linter, no check of the dependencies
+    filter: Option<String>,
+}
+
+/// Runs all checks and prints what came of them; the exit code says whether all is well.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut tally = Tally::default();
+    if args.filter.is_none() {
+        read_sources(&mut tally);
+    }
+    let python = interop::bring(&mut tally);
+    run_tests(args, python.as_deref(), &mut tally)?;
+    if args.filter.is_none() {
+        check_dependencies(args, &mut tally);
+    }
+    print!("{}", tally.report());
+    Ok(if tally.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn read_sources(tally: &mut Tally) {
+    step::run("cargo fmt", &mut step::cargo(&["fmt", "--all", "--check"]), tally);
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    step::run("cargo clippy", &mut step::cargo(&clippy), tally);
+}
+
+/// Runs the tests of the whole workspace in one profile, so that nothing is built twice.
+fn run_tests(args: &Args, python: Option<&Path>, tally: &mut Tally) -> anyhow::Result<()> {
+    step::announce("cargo test");
+    let mut command = step::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(&args.filter).env_remove(QUICK_VARIABLE);
+    if args.quick {
+        command.env(QUICK_VARIABLE, "1");
+    }
+    match python {
+        Some(path) => command.env(interop::PYTHON_VARIABLE, path),
+        // Said by `interop::bring` already; left to run, these tests would fail for want of the package.
+        None => command.args(["--", "--skip", interop::TEST_NAME]),
+    };
+    let mut summary = Summary::default();
+    let status = step::stream(&mut command, |line| summary.hear(line))?;
+    tally.add(&summary);
+    if !status.success() && !summary.has_failed() {
+        tally.fail(format!(
+            "cargo test: did not build, or a test program broke off ({status})"
+        ));
+    } else if let Some(filter) = &args.filter
+        && summary.is_empty()
+    {
+        tally.fail(format!("cargo test: no test's name contains \"{filter}\""));
+    }
+    Ok(())
+}
+
+/// Runs cargo-deny where it is installed. Its advisories need a database from the network, so they are a step of
+/// their own.
+fn check_dependencies(args: &Args, tally: &mut Tally) {
+    step::announce("cargo deny");
+    if args.quick {
+        tally.skip("left out: cargo deny (--quick)");
+        return;
+    }
+    if step::quiet(&mut step::cargo(&["deny", "--version"])).is_err() {
+        tally.skip("cannot bring: cargo-deny (cargo install --locked cargo-deny); deny.toml was not checked");
+        return;
+    }
+    let rules = ["deny", "--offline", "check", "bans", "licenses", "sources"];
+    step::run(
+        "cargo deny: bans, licenses, sources",
+        &mut step::cargo(&rules),
+        tally,
+    );
+    match step::quiet(&mut step::cargo(&["deny", "fetch", "db"])) {
+        Ok(()) => {
+            let advisories = ["deny", "--offline", "check", "advisories"];
+            step::run("cargo deny: advisories", &mut step::cargo(&advisories), tally);
+        }
+        Err(error) => {
+            tally.skip(format!(
+                "cannot bring: the advisory database, so advisories were not checked: {error:#}"
+            ));
+        }
+    }
+}

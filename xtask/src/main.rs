@@ -1,0 +1,45 @@
+//! The workspace's own tooling: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
+//!
+//! In scope: running every check there is and summing what they said; measuring. Out of scope: anything that
+//! somebody who uses Sharetrail needs. Trust: runs on the machine of whoever changes the code, with their rights.
+
+mod bench;
+mod checks;
+mod interop;
+mod step;
+mod tally;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Checks and measures the Sharetrail workspace
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be asked for.
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check: formatting, lints, all tests, the independent verifier, dependencies
+    ///
+    /// Goes on after a fault, so that all of them are seen at once. The last line is "N passed, N failed, N skipped";
+    /// the exit code is 0 only if nothing failed. What the machine lacks is named in a line that starts with
+    /// "cannot bring:".
+    Test(checks::Args),
+    /// Run what the build server runs: `test` without options
+    Ci,
+    /// Measure how fast things are
+    Bench(bench::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Test(args) => checks::run(&args),
+        Command::Ci => checks::run(&checks::Args::default()),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+    }
+}
