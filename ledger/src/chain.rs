@@ -4,6 +4,7 @@
 //! the next batch. Out of scope: what is in a batch. Trust: the log's head of this chain is what counts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sharetrail_proof::batch::{Batch, text_hash};
 use sharetrail_proof::frame;
@@ -11,10 +12,12 @@ use sharetrail_proof::hash::{Hash, LeafHash};
 use sharetrail_proof::name::{ChainId, Name, Shard};
 use sharetrail_proof::note::NoteSigner;
 use sharetrail_proof::tree::root_of;
+use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::error::LedgerError;
 use crate::files;
+use crate::sequencer::ShardView;
 
 /// A chain that is ready to be continued.
 pub struct Chain {
@@ -25,6 +28,7 @@ pub struct Chain {
     next: u64,
     prev: Hash,
     signer: NoteSigner,
+    view: watch::Receiver<Arc<ShardView>>,
 }
 
 impl Chain {
@@ -42,15 +46,15 @@ impl Chain {
             next: 0,
             prev: LeafHash::of(&genesis.to_bytes()).0,
             signer: signer.clone(),
+            view: engine.view(shard),
         };
-        chain.resume(engine);
+        chain.resume();
         Ok(chain)
     }
 
     /// Goes back to where the log has the chain: what was rejected may be cut anew.
-    pub fn resume(&mut self, engine: &Engine) {
-        let view = engine.view(self.shard.index());
-        let head = view.borrow().heads.get(&self.id).map(|head| (head.number + 1, head.hash));
+    pub fn resume(&mut self) {
+        let head = self.view.borrow().heads.get(&self.id).map(|head| (head.number + 1, head.hash));
         if let Some((next, prev)) = head {
             (self.next, self.prev) = (next, prev);
         }

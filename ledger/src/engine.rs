@@ -148,12 +148,12 @@ impl Engine {
         })
     }
 
-    /// Waits until a chain's batch is sealed, and says where it is.
-    pub fn wait_for(&self, shard: u32, chain: ChainId, number: u64) -> Result<LeafIndex, LedgerError> {
+    /// Waits until the batch that was published as message `seq` is sealed, and says where the chain's head is then.
+    pub fn wait_for(&self, shard: u32, chain: ChainId, number: u64, seq: StreamSeq) -> Result<LeafIndex, LedgerError> {
         self.wait(shard, |view| {
             let sealed = view.heads.get(&chain).filter(|head| head.number >= number).map(|head| Ok(head.index));
-            let refused = view.rejected.get(&chain).filter(|(refused, _)| *refused == number);
-            sealed.or_else(|| refused.map(|(_, reason)| Err(LedgerError::Rejected(reason.clone()))))
+            let refused = view.rejected.get(&chain).filter(|refused| refused.seq == seq);
+            sealed.or_else(|| refused.map(|refused| Err(LedgerError::Rejected(refused.reason.clone()))))
         })
     }
 

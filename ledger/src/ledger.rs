@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use sharetrail_proof::entry::{Entry, Genesis};
 use sharetrail_proof::hash::LeafIndex;
-use sharetrail_proof::name::{LedgerId, Name};
+use sharetrail_proof::name::{ChainId, LedgerId, Name};
 use sharetrail_proof::policy::Policy;
 
 use crate::archive::{LeafFiles, Reader};
 use crate::error::{At, LedgerError};
 use crate::folder::Folder;
 use crate::keys;
+use crate::register::Register;
 use crate::settings::Settings;
 use crate::vault::{Vault, VaultPaths};
 
@@ -100,6 +101,16 @@ impl Ledger {
     /// A shard's archive at the checkpoint that is published now.
     pub fn reader(&self, shard: u32) -> Result<Reader, LedgerError> {
         Reader::open(shard, &self.folder().log(shard), &self.folder().sealed(shard))
+    }
+
+    /// Where batch `number` of a chain is, once it is on record.
+    pub fn batch_index(&self, shard: u32, chain: ChainId, number: u64) -> Result<LeafIndex, LedgerError> {
+        Register::batch_in(&self.folder().register(shard), chain, number)
+    }
+
+    /// The folder of a producer's outbox.
+    pub fn outbox(&self, producer: &Name) -> PathBuf {
+        self.folder().outbox().join(producer.as_str())
     }
 
     /// The vault, for reading; also while another process writes to it.

@@ -31,7 +31,7 @@ pub use error::LedgerError;
 pub use init::{InitOptions, Initialised, init};
 pub use ledger::Ledger;
 pub use restore::{Restored, RestoredShard, restore};
-pub use sequencer::{Observer, ShardView, Step};
+pub use sequencer::{Observer, RejectedBatch, ShardView, Step};
 pub use settings::{STORES, Settings};
 pub use status::{ChainStatus, ShardStatus, Status, status};
 pub use vault::{CustomerGeneration, Grant, Vault};

@@ -34,8 +34,8 @@ pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) 
         let all: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
         let nothing: Vec<&[u8]> = entries.iter().map(|_| &[][..]).collect();
         let (number, frame) = chain.cut(&all, &nothing);
-        engine.block_on(engine.bus().publish(shard, &operator, frame))?;
-        engine.wait_for(shard, chain.id(), number)?;
+        let seq = engine.block_on(engine.bus().publish(shard, &operator, frame))?;
+        engine.wait_for(shard, chain.id(), number, seq)?;
     }
     Ok(())
 }

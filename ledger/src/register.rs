@@ -107,7 +107,12 @@ impl Register {
 
     /// Where batch `number` of a chain is.
     pub(crate) fn batch(&self, chain: ChainId, number: u64) -> Result<LeafIndex, LedgerError> {
-        let path = self.chain_path(chain);
+        Self::batch_in(&self.folder, chain, number)
+    }
+
+    /// As [`Register::batch`], without opening the register.
+    pub(crate) fn batch_in(folder: &Path, chain: ChainId, number: u64) -> Result<LeafIndex, LedgerError> {
+        let path = folder.join("chains").join(chain.to_string());
         let mut bytes = [0; 8];
         let file = File::open(&path).at("open", &path)?;
         file.read_exact_at(&mut bytes, number * 8).at("read", &path)?;

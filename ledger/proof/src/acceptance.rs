@@ -124,6 +124,21 @@ pub enum Rejection {
     },
 }
 
+impl Rejection {
+    /// The one entry without which the batch might be let in, if it is one.
+    pub fn position(&self) -> Option<usize> {
+        match self {
+            Self::Entry { position, .. }
+            | Self::Kind { position, .. }
+            | Self::Content { position }
+            | Self::WrongShard { position, .. }
+            | Self::ErasedLabel { position }
+            | Self::Registry { position, .. } => Some(*position),
+            _ => None,
+        }
+    }
+}
+
 /// The last accepted batch of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainHead {
@@ -169,8 +184,7 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogState {
     ledger: Name,
-    shard: u32,
-    shards: u32,
+    shard: Shard,
     genesis: Hash,
     size: TreeSize,
     events: u64,
@@ -184,8 +198,7 @@ impl LogState {
     pub fn new(genesis: &Genesis) -> Self {
         Self {
             ledger: genesis.ledger.clone(),
-            shard: genesis.shard.index(),
-            shards: genesis.shard.count(),
+            shard: genesis.shard,
             genesis: LeafHash::of(&genesis.to_bytes()).0,
             size: TreeSize(1),
             events: 0,
@@ -240,11 +253,13 @@ impl LogState {
         let batch = &frame.batch;
         self.is_for_here(batch)?;
         let index = LeafIndex(self.size.0);
-        self.is_signed(frame, index)?;
         let hash = text_hash(frame.note.text());
-        if let Some(verdict) = self.follows(batch, hash)? {
-            return Ok(verdict);
+        // Before the signature: a batch that is on record and comes again is a repeat, also once its key has ended.
+        if self.is_earlier(batch, hash) {
+            return Ok(Verdict::Earlier { chain: batch.chain, number: batch.number });
         }
+        self.is_signed(frame, index)?;
+        self.follows(batch, hash)?;
         let leaves: Vec<LeafHash> = frame.entries.iter().map(|entry| LeafHash::of(entry)).collect();
         let root = root_of(&leaves);
         if root != batch.root {
@@ -258,7 +273,7 @@ impl LogState {
     }
 
     fn is_for_here(&self, batch: &Batch) -> Result<(), Rejection> {
-        let here = Shard::new(self.shard, self.shards).expect("taken from a genesis entry");
+        let here = self.shard;
         if batch.ledger == self.ledger && batch.shard == here {
             return Ok(());
         }
@@ -280,16 +295,24 @@ impl LogState {
         Err(NoteError::Malformed { reason: "a batch note has one signature line" }.into())
     }
 
-    fn follows(&self, batch: &Batch, hash: Hash) -> Result<Option<Verdict>, Rejection> {
+    fn is_earlier(&self, batch: &Batch, hash: Hash) -> bool {
+        self.head(batch.chain).filter(|head| head.producer == batch.producer).is_some_and(|head| {
+            batch.number < head.number || (batch.number == head.number && hash == head.hash)
+        })
+    }
+
+    /// Checks the signature of a frame as if it were to follow now.
+    pub fn check_signature(&self, frame: &Frame<'_>) -> Result<(), Rejection> {
+        self.is_signed(frame, LeafIndex(self.size.0))
+    }
+
+    fn follows(&self, batch: &Batch, hash: Hash) -> Result<(), Rejection> {
         let (expected, prev) = match self.head(batch.chain) {
             Some(head) if head.producer != batch.producer => {
                 return Err(Rejection::ForeignChain { owner: head.producer.clone() });
             }
             Some(head) if head.number == batch.number && head.hash != hash => {
                 return Err(Rejection::Fork { number: batch.number });
-            }
-            Some(head) if batch.number <= head.number => {
-                return Ok(Some(Verdict::Earlier { chain: batch.chain, number: batch.number }));
             }
             Some(head) => (head.number + 1, head.hash),
             None => (0, self.genesis),
@@ -300,7 +323,7 @@ impl LogState {
         if batch.prev != prev {
             return Err(Rejection::Prev { expected: prev, found: batch.prev });
         }
-        Ok(None)
+        Ok(())
     }
 
     fn entries(&self, frame: &Frame<'_>, index: LeafIndex) -> Result<Changes, Rejection> {
@@ -345,8 +368,8 @@ impl LogState {
     }
 
     fn lives_here(&self, label: &Label, position: usize) -> Result<(), Rejection> {
-        let shard = label.shard(self.shards);
-        if shard == self.shard { Ok(()) } else { Err(Rejection::WrongShard { position, shard }) }
+        let shard = label.shard(self.shard.count());
+        if shard == self.shard.index() { Ok(()) } else { Err(Rejection::WrongShard { position, shard }) }
     }
 
     fn take(&mut self, frame: &Frame<'_>, index: LeafIndex, hash: Hash, leaves: Vec<LeafHash>, changes: Changes) -> Accepted {

@@ -62,6 +62,9 @@ pub fn verify_label(
     generation: u32,
     proof: &VrfProof,
 ) -> Result<Label, VrfError> {
+    if customer.len() > MAX_CUSTOMER_BYTES {
+        return Err(VrfError::Mismatch);
+    }
     Ok(label_from(&key.verify(&label_input(ledger, customer, generation), proof)?))
 }
 
@@ -178,6 +181,9 @@ impl Sealer {
         let mut plain = self.decrypt(&entry.to_bytes(), sealed)?;
         let end = plain.iter().rposition(|&byte| byte != 0).filter(|&end| plain[end] == 0x80 && end >= 32);
         let end = end.ok_or(OpenError::Malformed { reason: "padding that is none" })?;
+        if plain.len() != (end + 1).next_multiple_of(PAD_TO) {
+            return Err(OpenError::Malformed { reason: "padding that is none" });
+        }
         plain.truncate(end);
         let content = plain.split_off(32);
         let opening: [u8; 32] = plain.try_into().expect("split after 32 bytes");

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::hash::Hash;
-use crate::name::{Label, LedgerId, Name, Shard};
-use crate::note::VerifierKey;
+use crate::name::{Label, LedgerId, Name, OPERATOR, RECOVERY, Shard};
+use crate::note::{KeyKind, VerifierKey};
 use crate::vrf::VrfPublicKey;
 
 /// First byte of a genesis entry.
@@ -135,19 +135,26 @@ impl Genesis {
     }
 
     fn parse(json: &[u8]) -> Result<Self, String> {
-        let json: GenesisJson = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let bytes = json;
+        let json: GenesisJson = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if json.format != GENESIS_FORMAT {
             return Err(format!("format {:?}, expected {GENESIS_FORMAT:?}", json.format));
         }
-        let key = |text: &str| text.parse::<VerifierKey>().map_err(|error| error.to_string());
-        Ok(Self {
+        let key = |text: &str, name: &str| {
+            let key = text.parse::<VerifierKey>().map_err(|error| error.to_string())?;
+            let fits = key.name() == name && key.kind() == KeyKind::Note;
+            if fits { Ok(key) } else { Err(format!("not a note key named {name}")) }
+        };
+        let genesis = Self {
             ledger: json.ledger,
             id: json.id,
             shard: Shard::new(json.shard, json.shards).map_err(|error| error.to_string())?,
             vrf: VrfPublicKey::parse(&json.vrf.0).map_err(|error| error.to_string())?,
-            operator: key(&json.operator)?,
-            recovery: key(&json.recovery)?,
-        })
+            operator: key(&json.operator, OPERATOR)?,
+            recovery: key(&json.recovery, RECOVERY)?,
+        };
+        // One way of writing it: the hash of what we would write is the hash of what is on record.
+        if genesis.to_bytes()[1..] == *bytes { Ok(genesis) } else { Err("not in its canonical form".into()) }
     }
 }
 

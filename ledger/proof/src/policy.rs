@@ -16,8 +16,8 @@ use crate::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, log_ori
 use crate::name::{LedgerId, Name, Shard, decimal};
 use crate::note::{KeyKind, Note, NoteError, VerifierKey};
 
-/// The most lines of each kind that a policy may have.
-pub const MAX_POLICY_LINES: usize = 8_192;
+/// The most lines that a policy may have: two logs for each of 4,096 shards, and room for the rest.
+pub const MAX_POLICY_LINES: usize = 16_384;
 
 /// What is wrong with a policy, or with a checkpoint under a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,6 +49,9 @@ pub enum PolicyError {
     /// The note is not a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The checkpoint has extension lines; those of record logs and map logs have none.
+    #[error("the checkpoint has extension lines, and a ledger's logs have none")]
+    Extension,
     /// Too few of the policy's witnesses cosigned.
     #[error("the quorum {quorum:?} is not met: {cosigned} of the policy's witnesses cosigned")]
     Quorum {
@@ -121,6 +124,9 @@ impl Policy {
         let checkpoint = Checkpoint::parse(note.text())?;
         let unknown = || PolicyError::UnknownLog { origin: checkpoint.origin.clone() };
         note.verify(self.logs.get(&checkpoint.origin).ok_or_else(unknown)?)?;
+        if !checkpoint.extensions.is_empty() {
+            return Err(PolicyError::Extension);
+        }
         let cosignatures = self.cosignatures(&note)?;
         self.check_quorum(&cosignatures)?;
         Ok(VerifiedCheckpoint::new(checkpoint, cosignatures))
@@ -200,7 +206,7 @@ impl FromStr for Policy {
     type Err = PolicyError;
     fn from_str(text: &str) -> Result<Self, PolicyError> {
         let mut reader = Reader::default();
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in text.split('\n').enumerate() {
             let number = number + 1;
             if number > MAX_POLICY_LINES {
                 return Err(PolicyError::Line { line: number, reason: "too many lines" });
@@ -230,8 +236,7 @@ impl Reader {
         match words.as_slice() {
             ["#sharetrail", "ledger", name, id] => self.ledger(name, id),
             ["#sharetrail", "auditor", key] => {
-                self.auditors.push(key.parse().map_err(|_| "not a vkey")?);
-                Ok(())
+                self.auditor(key)
             }
             ["#sharetrail", ..] => Err("expected '#sharetrail ledger NAME ID' or '#sharetrail auditor VKEY'"),
             ["log", key] | ["log", key, _] => self.log(key),
@@ -266,6 +271,18 @@ impl Reader {
         self.known_once(&key)?;
         let again = self.logs.insert(key.name().to_owned(), key).is_some();
         if again { Err("a second key for the same origin") } else { Ok(()) }
+    }
+
+    fn auditor(&mut self, key: &str) -> Result<(), &'static str> {
+        let key: VerifierKey = key.parse().map_err(|_| "not a vkey")?;
+        if key.kind() != KeyKind::Cosignature {
+            return Err("not the cosignature key of an auditor");
+        }
+        if self.auditors.contains(&key) {
+            return Err("the same auditor stands above");
+        }
+        self.auditors.push(key);
+        Ok(())
     }
 
     fn define(&mut self, name: &str, member: Member) -> Result<(), &'static str> {

@@ -179,7 +179,7 @@ impl Registry {
         if record.seq != self.next_seq || record.prev != self.prev {
             return Err(RegistryError::Order { expected: self.next_seq, found: record.seq });
         }
-        self.allowed(entry, by)?;
+        allowed(entry, by, self.parties.contains_key(&record.party))?;
         let mut keys = self.parties.get(&record.party).cloned().unwrap_or_default();
         keys.apply(index, entry)?;
         self.parties.insert(record.party.clone(), keys);
@@ -187,17 +187,18 @@ impl Registry {
         self.prev = LeafHash::of(&entry.to_bytes()).0;
         Ok(())
     }
+}
 
-    fn allowed(&self, entry: &RegistryEntry, by: &Name) -> Result<(), RegistryError> {
-        let party = &entry.record.party;
-        let replaces = matches!(entry.record.action, RegistryAction::OperatorReplaced { .. });
-        let may = by.as_str() == OPERATOR || (by.as_str() == RECOVERY && replaces);
-        if !may {
-            return Err(RegistryError::Forbidden { by: by.clone() });
-        }
-        let reserved = party.as_str() == OPERATOR || party.as_str() == RECOVERY;
-        let registers = matches!(entry.record.action, RegistryAction::PartyRegistered { .. });
-        let known = if replaces { party.as_str() == OPERATOR } else { !reserved && (registers || self.parties.contains_key(party)) };
-        if known { Ok(()) } else { Err(RegistryError::UnknownParty { party: party.clone() }) }
+/// Whether `by` may write this entry about a party that is, or is not yet, known.
+pub(crate) fn allowed(entry: &RegistryEntry, by: &Name, is_known: bool) -> Result<(), RegistryError> {
+    let party = &entry.record.party;
+    let replaces = matches!(entry.record.action, RegistryAction::OperatorReplaced { .. });
+    let may = by.as_str() == OPERATOR || (by.as_str() == RECOVERY && replaces);
+    if !may {
+        return Err(RegistryError::Forbidden { by: by.clone() });
     }
+    let reserved = party.as_str() == OPERATOR || party.as_str() == RECOVERY;
+    let registers = matches!(entry.record.action, RegistryAction::PartyRegistered { .. });
+    let fits = if replaces { party.as_str() == OPERATOR } else { !reserved && (registers || is_known) };
+    if fits { Ok(()) } else { Err(RegistryError::UnknownParty { party: party.clone() }) }
 }

@@ -80,6 +80,7 @@ impl Golden {
 
 const NONCE: [u8; 24] = [9; 24];
 const OPENING: [u8; 32] = [8; 32];
+const NOT_THE_OPENING: [u8; 32] = [7; 32];
 
 fn sealer(of: &str) -> Sealer {
     CustomerKey(seed(of)).for_producer(&name("till")).sealer()
@@ -180,8 +181,6 @@ fn commitments_are_as_frozen_and_bind_opening_and_content() {
     assert_ne!(commitment(&OPENING, b"a"), commitment(&OPENING, b"b"));
     assert_ne!(commitment(&OPENING, b"a"), commitment(&NOT_THE_OPENING, b"a"));
 }
-
-const NOT_THE_OPENING: [u8; 32] = [7; 32];
 
 #[test]
 fn contents_sealed_by_another_implementation_open_and_are_sealed_the_same() {

@@ -303,7 +303,10 @@ fn a_genesis_entry_that_breaks_a_rule_is_refused() {
     }
     let mut small_order = Hash::ZERO;
     small_order.0[0] = 1;
-    json_error(&edited(&good, &Hash(public(0)).to_string(), &small_order.to_string()), GENESIS);
+    json_error(
+        &edited(&good, &Hash(public(0)).to_string(), &small_order.to_string()),
+        GENESIS,
+    );
     json_error(&[GENESIS], GENESIS);
 }
 

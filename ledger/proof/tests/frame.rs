@@ -156,7 +156,7 @@ fn lengths_over_their_limits_are_refused_where_they_stand() {
 fn what_is_no_frame_is_refused_by_kind() {
     let bytes = small();
     for version in (0..=u8::MAX).filter(|&version| version != 1) {
-        let other = [&[version], &bytes[1..]].concat();
+        let other = [&[version][..], &bytes[1..]].concat();
         assert!(matches!(Frame::parse(&other), Err(FrameError::Version)));
     }
     let longer = [bytes.as_slice(), &[0; 3]].concat();

@@ -82,10 +82,23 @@ pub struct ShardView {
     pub seq: StreamSeq,
     /// The head of every chain.
     pub heads: BTreeMap<ChainId, ChainHead>,
-    /// Chains whose next number was rejected, until it is accepted: the number and why.
-    pub rejected: BTreeMap<ChainId, (u64, String)>,
+    /// Chains whose next number was rejected, until it is accepted.
+    pub rejected: BTreeMap<ChainId, RejectedBatch>,
     /// Why the shard has halted, if it has.
     pub halted: Option<String>,
+}
+
+/// A batch that was not let in; whoever signed it may cut its number anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedBatch {
+    /// Its number in the chain.
+    pub number: u64,
+    /// The message it came in.
+    pub seq: StreamSeq,
+    /// The entry that is at fault, where it is one.
+    pub position: Option<usize>,
+    /// Why.
+    pub reason: String,
 }
 
 /// One shard's sequencer.
@@ -100,7 +113,7 @@ pub(crate) struct Sequencer {
     register: Register,
     outside: OutsideCopy,
     cursor: Cursor,
-    rejected: BTreeMap<ChainId, (u64, String)>,
+    rejected: BTreeMap<ChainId, RejectedBatch>,
     pending_batches: BTreeMap<ChainId, Vec<(u64, LeafIndex)>>,
     snapshot_size: u64,
     snapshot: Option<JoinHandle<Result<(), LedgerError>>>,
@@ -213,7 +226,9 @@ impl Sequencer {
         if leaf.entry.get(1..) == Some(frame.note_text.as_bytes()) {
             return Ok(());
         }
-        self.reject(message, &Rejection::Fork { number })
+        // Only a batch that the producer signed is a fork; anything else is a stranger's noise.
+        let rejection = self.state.check_signature(frame).err().unwrap_or(Rejection::Fork { number });
+        self.reject(message, &rejection)
     }
 
     fn reject(&mut self, message: &Message, rejection: &Rejection) -> Result<(), LedgerError> {
@@ -225,7 +240,8 @@ impl Sequencer {
         if let Some(batch) = frame.map(|frame| frame.batch).filter(|batch| batch.producer == message.producer) {
             let next = self.state.head(batch.chain).map_or(0, |head| head.number + 1);
             if batch.number == next {
-                self.rejected.insert(batch.chain, (batch.number, reason));
+                let (number, position) = (batch.number, rejection.position());
+                self.rejected.insert(batch.chain, RejectedBatch { number, seq: message.seq, position, reason });
             }
         }
         Ok(())

@@ -157,6 +157,9 @@ pub enum FaultKind {
     /// Called erased, without an erasure entry.
     #[error("called erased, and no erasure is on record")]
     NotErased,
+    /// An event that its signer may not write, or that follows the erasure of its label.
+    #[error("an event that may not stand there: of the operator's own chain, or after the label's erasure")]
+    Misplaced,
     /// A content is shown that was to be erased, or a generation goes on without an erasure before.
     #[error("the erasure entry and what is shown do not fit each other")]
     Erasure,

@@ -160,8 +160,7 @@ impl<'a> Check<'a> {
             let (expected, found) = (self.policy.ledger().to_string(), dossier.ledger.to_string());
             self.fault("ledger", FaultKind::Text { expected, found });
         }
-        let length = dossier.customer.len();
-        if length == 0 || length > MAX_CUSTOMER_BYTES {
+        if !is_customer_id(&dossier.customer) {
             self.fault("customer", FaultKind::CustomerId);
         }
         if dossier.generations.is_empty() {
@@ -273,16 +272,14 @@ impl<'a> Check<'a> {
                 self.fault(here.clone(), FaultKind::Order);
             }
             let batch = leaf.batch as usize;
-            let by_operator = shard.batches[batch].as_ref().is_some_and(|one| is_special(&one.batch.producer));
             self.signature(at, evidence, shard, batch, &keys);
             let Some(Entry::Registry(entry)) = self.holds(&here, Entry::parse(&leaf.entry.0)) else {
                 self.fault(here, FaultKind::Kind);
                 continue;
             };
-            if !by_operator {
-                self.fault(here.clone(), FaultKind::Kind);
-            } else if shard.batches[batch].as_ref().is_some_and(|one| one.signed) {
-                let applied = keys.apply(index, &entry);
+            // A batch whose signature does not hold was told; nothing that stands on it is applied.
+            if let Some(by) = shard.batches[batch].as_ref().filter(|one| one.signed).map(|one| one.batch.producer.clone()) {
+                let applied = keys.apply(index, &entry, &by);
                 self.holds(&here, applied);
             }
         }
@@ -362,7 +359,7 @@ impl<'a> Check<'a> {
         let mut last = None;
         for (number, event) in generation.events.iter().enumerate() {
             let here = format!("{at}.events[{number}]");
-            let Some(found) = self.event(&here, event, generation, shard) else { continue };
+            let Some(found) = self.event(&here, event, generation, erased_at, shard) else { continue };
             if last.replace(found.index).is_some_and(|last| last >= found.index) {
                 self.fault(here, FaultKind::Order);
             }
@@ -374,6 +371,9 @@ impl<'a> Check<'a> {
     fn label(&mut self, at: &str, generation: &Generation, shards: &BTreeMap<u32, CheckedShard>) {
         let Some(genesis) = shards.values().next().map(|one| &one.genesis) else { return };
         let here = format!("{at}.proof");
+        if !is_customer_id(&self.dossier.customer) {
+            return;
+        }
         let Some(proof) = self.holds(&here, VrfProof::parse(&generation.proof.0)) else { return };
         let (ledger, customer) = (self.policy.ledger(), &self.dossier.customer);
         let found = verify_label(&genesis.vrf, ledger, customer, generation.generation, &proof);
@@ -396,7 +396,14 @@ impl<'a> Check<'a> {
         fits.then_some(index)
     }
 
-    fn event(&mut self, at: &str, event: &EventEvidence, generation: &Generation, shard: &mut CheckedShard) -> Option<VerifiedEvent> {
+    fn event(
+        &mut self,
+        at: &str,
+        event: &EventEvidence,
+        generation: &Generation,
+        erased_at: Option<LeafIndex>,
+        shard: &mut CheckedShard,
+    ) -> Option<VerifiedEvent> {
         let index = self.leaf(&format!("{at}.leaf"), &event.leaf, shard)?;
         let Entry::Event(entry) = self.holds(&format!("{at}.leaf.entry"), Entry::parse(&event.leaf.entry.0))? else {
             self.fault(format!("{at}.leaf.entry"), FaultKind::Kind);
@@ -408,6 +415,9 @@ impl<'a> Check<'a> {
         }
         let content = self.content(&format!("{at}.content"), &event.content, &entry, generation)?;
         let batch = shard.batches[event.leaf.batch as usize].as_ref()?;
+        if is_special(&batch.batch.producer) || erased_at.is_some_and(|erased| erased < index) {
+            self.fault(format!("{at}.leaf"), FaultKind::Misplaced);
+        }
         Some(VerifiedEvent {
             generation: generation.generation,
             index,
@@ -427,6 +437,10 @@ impl<'a> Check<'a> {
         generation: &Generation,
     ) -> Option<VerifiedContent> {
         match content {
+            ContentEvidence::Opened { .. } | ContentEvidence::Unreadable {} if generation.erasure.is_some() => {
+                self.fault(at, FaultKind::Erasure);
+                None
+            }
             ContentEvidence::Opened { opening, json } => {
                 let Ok(opening) = <&[u8; 32]>::try_from(opening.0.as_slice()) else {
                     let kind = FaultKind::Number { expected: 32, found: opening.0.len() as u64 };
@@ -456,7 +470,9 @@ impl<'a> Check<'a> {
             #[serde(rename = "subject")]
             customer: String,
         }
-        let found = serde_json::from_str::<About>(json).ok().map(|about| about.customer);
+        // serde reads a list as a struct too; an event is an object.
+        let object = json.trim_ascii_start().starts_with('{');
+        let found = serde_json::from_str::<About>(json).ok().filter(|_| object).map(|about| about.customer);
         if found.as_ref() != Some(&self.dossier.customer) {
             self.fault(at, FaultKind::Customer { found });
         }
@@ -481,4 +497,8 @@ impl<'a> Check<'a> {
 
 fn is_special(producer: &Name) -> bool {
     producer.as_str() == OPERATOR || producer.as_str() == RECOVERY
+}
+
+fn is_customer_id(text: &str) -> bool {
+    (1..=MAX_CUSTOMER_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }

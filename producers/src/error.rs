@@ -1,0 +1,77 @@
+//! Why an event is not on record.
+//!
+//! In scope: one error for callers of the publisher. Trust: none needed.
+
+use sharetrail_ledger::LedgerError;
+use sharetrail_proof::hash::LeafIndex;
+use sharetrail_schemas::ContentError;
+use thiserror::Error;
+
+use crate::event::EventError;
+
+/// Why an event is not on record.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The content breaks a rule of its schema.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The event could not be built.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// Another content with the same source and id is on record, or on its way there.
+    #[error("an event with source {source_uri:?} and id {id:?} is on record{} with another content; give this one another id, or record an event.corrected", leaf.map(|leaf| format!(" (leaf {leaf})")).unwrap_or_default())]
+    Conflict {
+        /// The event's source.
+        source_uri: String,
+        /// The event's id.
+        id: String,
+        /// Where the other is, once it is sealed.
+        leaf: Option<LeafIndex>,
+    },
+    /// The sequencer refused the event's batch.
+    #[error("rejected: {reason}")]
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+    /// The publisher has stopped.
+    #[error("the publisher has stopped: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// The ledger's folder.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The index of what was recorded.
+    #[error("the index of recorded events in {}: {reason}; delete the folder, it is made again", folder.display())]
+    Index {
+        /// Where it is.
+        folder: std::path::PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The input of a bulk recording could not be read.
+    #[error("cannot read the input: {0}")]
+    Input(#[source] std::io::Error),
+    /// The vault gave a label that is not the customer's.
+    #[error("the vault gave a label that is not proven to be the customer's; nothing was recorded for them")]
+    Label,
+}
+
+impl PublishError {
+    /// Whether the event was looked at and refused, rather than not looked at.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::Rejected { .. })
+    }
+
+    /// The field that is at fault, if it is one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Content(error) | Self::Event(EventError::Content(error)) => error.field(),
+            Self::Conflict { .. } => Some("id"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What this producer has recorded: entry id → leaf. Derived from the log, on disk, of bounded memory.
+//!
+//! In scope: finding a repeat, following the log, telling two events apart that are on their way. Out of scope:
+//! comparing contents. Trust: whoever finds a leaf here reads it and compares; a wrong row costs a repeat or a refusal,
+//! never a false record.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use sharetrail_ledger::{Ledger, Reader};
+use sharetrail_proof::batch::Batch;
+use sharetrail_proof::entry::{BATCH, Entry, EntryId};
+use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
+use sharetrail_proof::name::Name;
+use sharetrail_proof::note::Note;
+
+use crate::error::PublishError;
+use crate::tickets::Ticket;
+
+const CACHE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 16 << 20;
+const JOURNALS_BYTES: u64 = 128 << 20;
+/// Ids that are put in one batch while following the log.
+const ROWS: usize = 8_192;
+
+/// Where a recorded event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    pub(crate) shard: u32,
+    pub(crate) index: LeafIndex,
+}
+
+/// The index on disk.
+pub(crate) struct Index {
+    folder: PathBuf,
+    rows: Keyspace,
+    db: Database,
+}
+
+impl Index {
+    /// Opens the index of a producer and follows the log to its end. One that does not fit the log is made anew.
+    pub(crate) fn open(ledger: &Ledger, producer: &Name) -> Result<Self, PublishError> {
+        let folder = ledger.outbox(producer).join("index");
+        let index = Self::open_folder(&folder)?;
+        if index.fits(ledger)? {
+            index.follow(ledger, producer)?;
+            return Ok(index);
+        }
+        drop(index);
+        std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+        let index = Self::open_folder(&folder)?;
+        index.follow(ledger, producer)?;
+        Ok(index)
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self, PublishError> {
+        let open = || {
+            let db = Database::builder(folder)
+                .cache_size(CACHE_BYTES)
+                .max_journaling_size(JOURNALS_BYTES)
+                .worker_threads(1)
+                .manual_journal_persist(true)
+                .open()?;
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
+            let rows = db.keyspace("recorded", options)?;
+            Ok((db, rows))
+        };
+        let (db, rows) = open().map_err(|error: fjall::Error| failed(folder, &error))?;
+        Ok(Self { folder: folder.to_owned(), rows, db })
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> PublishError {
+        failed(&self.folder, error)
+    }
+
+    pub(crate) fn get(&self, id: &EntryId) -> Result<Option<Recorded>, PublishError> {
+        let value = self.rows.get(id).map_err(|error| self.failed(&error))?;
+        Ok(value.and_then(|value| parse_recorded(&value)))
+    }
+
+    /// The size and root up to which a shard's log is in the index.
+    fn cursor(&self, shard: u32) -> Result<(TreeSize, Hash), PublishError> {
+        let value = self.rows.get(shard_key(shard)).map_err(|error| self.failed(&error))?;
+        let nothing = (TreeSize(0), Hash::empty_root());
+        Ok(value.and_then(|value| parse_cursor(&value)).unwrap_or(nothing))
+    }
+
+    fn fits(&self, ledger: &Ledger) -> Result<bool, PublishError> {
+        for shard in 0..ledger.shards() {
+            let (size, root) = self.cursor(shard)?;
+            let reader = ledger.reader(shard)?;
+            if size > reader.size() || (size.0 > 0 && reader.root_at(size)? != root) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn follow(&self, ledger: &Ledger, producer: &Name) -> Result<(), PublishError> {
+        for shard in 0..ledger.shards() {
+            let reader = ledger.reader(shard)?;
+            let (from, _) = self.cursor(shard)?;
+            if from < reader.size() {
+                self.follow_shard(&reader, from, producer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_shard(&self, reader: &Reader, from: TreeSize, producer: &Name) -> Result<(), PublishError> {
+        let (shard, mut ours, mut found, mut failure) = (reader.shard(), false, Vec::new(), None);
+        reader.scan(LeafIndex(from.0), &mut |index, entry, _| {
+            match entry.split_first() {
+                Some((&BATCH, note)) => ours = signed_by(note, producer),
+                _ if !ours => {}
+                _ => {
+                    if let Ok(Entry::Event(event)) = Entry::parse(entry) {
+                        found.push((event.id, index));
+                    }
+                }
+            }
+            if found.len() < ROWS {
+                return ControlFlow::Continue(());
+            }
+            failure = self.insert(shard, &found, None).err();
+            found.clear();
+            if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        match failure {
+            Some(error) => Err(error),
+            None => self.insert(shard, &found, Some((reader.size(), reader.checkpoint().root))),
+        }
+    }
+
+    /// Notes events of a shard, and how far the log is in the index now.
+    pub(crate) fn insert(
+        &self,
+        shard: u32,
+        events: &[(EntryId, LeafIndex)],
+        cursor: Option<(TreeSize, Hash)>,
+    ) -> Result<(), PublishError> {
+        let mut batch = self.db.batch();
+        for (id, index) in events {
+            let mut value = shard.to_be_bytes().to_vec();
+            value.extend(index.0.to_be_bytes());
+            batch.insert(&self.rows, id, value);
+        }
+        if let Some((size, root)) = cursor {
+            let mut value = size.0.to_be_bytes().to_vec();
+            value.extend(root.0);
+            batch.insert(&self.rows, shard_key(shard), value);
+        }
+        batch.commit().map_err(|error| self.failed(&error))
+    }
+
+    /// Hands everything to the operating system; a power loss costs following the log again, nothing else.
+    pub(crate) fn persist(&self) -> Result<(), PublishError> {
+        self.db.persist(PersistMode::Buffer).map_err(|error| self.failed(&error))
+    }
+}
+
+fn failed(folder: &Path, error: &dyn std::fmt::Display) -> PublishError {
+    PublishError::Index { folder: folder.to_owned(), reason: error.to_string() }
+}
+
+/// Longer than an entry id, so that no event has it.
+fn shard_key(shard: u32) -> Vec<u8> {
+    let mut key = b"cursor of the shard ".to_vec();
+    key.extend(shard.to_be_bytes());
+    key
+}
+
+fn parse_recorded(value: &[u8]) -> Option<Recorded> {
+    let (shard, index) = value.split_first_chunk::<4>()?;
+    Some(Recorded { shard: u32::from_be_bytes(*shard), index: LeafIndex(u64::from_be_bytes(index.try_into().ok()?)) })
+}
+
+fn parse_cursor(value: &[u8]) -> Option<(TreeSize, Hash)> {
+    let (size, root) = value.split_first_chunk::<8>()?;
+    Some((TreeSize(u64::from_be_bytes(*size)), Hash(root.try_into().ok()?)))
+}
+
+fn signed_by(note: &[u8], producer: &Name) -> bool {
+    let note = std::str::from_utf8(note).ok().and_then(|note| Note::parse(note).ok());
+    note.and_then(|note| Batch::parse(note.text()).ok()).is_some_and(|batch| batch.producer == *producer)
+}
+
+/// An event on its way, or sealed so lately that a chunk prepared before may not have seen it in the index.
+struct OnItsWay {
+    /// A keyed hash of the content, with a key that lives as long as the process.
+    digest: u64,
+    sealed: Option<Recorded>,
+    waiting: Vec<Ticket>,
+}
+
+/// Events that are on their way, by entry id.
+#[derive(Default)]
+pub(crate) struct Moving {
+    state: Mutex<MovingState>,
+}
+
+#[derive(Default)]
+struct MovingState {
+    events: HashMap<EntryId, OnItsWay>,
+    /// Sealed and in the index: may go once all chunks handed out before were cut.
+    done: VecDeque<(u64, Vec<EntryId>)>,
+    handed_out: u64,
+}
+
+/// What is known of an event that was handed in.
+pub(crate) enum Seen {
+    /// Nothing: it is new, and from now on it is on its way.
+    New,
+    /// The same content is on its way; the ticket is kept.
+    Waiting,
+    /// The same content is on record.
+    Recorded(Recorded),
+    /// Another content has the same source and id.
+    Conflict(Option<Recorded>),
+}
+
+impl Moving {
+    fn state(&self) -> std::sync::MutexGuard<'_, MovingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A chunk goes to the workers.
+    pub(crate) fn hand_out(&self) {
+        self.state().handed_out += 1;
+    }
+
+    /// The chunk with this number (from 1) was cut.
+    pub(crate) fn cut(&self, chunk: u64) {
+        let mut state = self.state();
+        while state.done.front().is_some_and(|(after, _)| *after <= chunk) {
+            let (_, ids) = state.done.pop_front().expect("looked at above");
+            for id in ids {
+                state.events.remove(&id);
+            }
+        }
+    }
+
+    /// Notes an event, or says what is known of it.
+    pub(crate) fn see(&self, id: EntryId, digest: u64, ticket: &Ticket) -> Seen {
+        let mut state = self.state();
+        let Some(known) = state.events.get_mut(&id) else {
+            state.events.insert(id, OnItsWay { digest, sealed: None, waiting: Vec::new() });
+            return Seen::New;
+        };
+        match (known.digest == digest, known.sealed) {
+            (false, sealed) => Seen::Conflict(sealed),
+            (true, Some(recorded)) => Seen::Recorded(recorded),
+            (true, None) => {
+                known.waiting.push(ticket.clone());
+                Seen::Waiting
+            }
+        }
+    }
+
+    /// Events were sealed and stand in the index; gives the tickets that waited for them.
+    pub(crate) fn sealed(&self, shard: u32, events: &[(EntryId, LeafIndex)]) -> Vec<(Ticket, LeafIndex)> {
+        let mut state = self.state();
+        let mut tickets = Vec::new();
+        for (id, index) in events {
+            if let Some(event) = state.events.get_mut(id) {
+                event.sealed = Some(Recorded { shard, index: *index });
+                tickets.extend(event.waiting.drain(..).map(|ticket| (ticket, *index)));
+            }
+        }
+        let after = state.handed_out;
+        state.done.push_back((after, events.iter().map(|(id, _)| *id).collect()));
+        tickets
+    }
+
+    /// An event was refused; gives the tickets that waited for it.
+    pub(crate) fn refused(&self, id: &EntryId) -> Vec<Ticket> {
+        self.state().events.remove(id).map(|event| event.waiting).unwrap_or_default()
+    }
+}

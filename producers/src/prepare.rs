@@ -1,0 +1,205 @@
+//! Preparing events, in parallel: validate, find the customer's keys, look for a repeat, commit, seal.
+//!
+//! In scope: everything about an event that does not depend on its neighbours. Out of scope: order, batches,
+//! signatures. Trust: contents are untrusted; a label that is given for the first time is checked by its proof.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use quick_cache::sync::Cache;
+use sharetrail_ledger::{Grant, Ledger, LedgerError, Reader, Vault};
+use sharetrail_proof::customer::{Sealer, commitment, verify_label};
+use sharetrail_proof::entry::{EVENT_BYTES, Entry, EntryId, EventEntry};
+use sharetrail_proof::name::{Label, Name};
+use sharetrail_schemas::{Content, Timestamp, parse};
+
+use crate::error::PublishError;
+use crate::index::{Index, Recorded};
+use crate::tickets::Ticket;
+
+/// Customers whose keys are at hand; each takes some 700 bytes.
+const CUSTOMERS_AT_HAND: usize = 50_000;
+const RANDOM_BYTES: usize = 56;
+
+/// Events handed in together. Contents lie in one buffer.
+pub(crate) struct Chunk {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) items: Vec<(Range<usize>, Ticket)>,
+    /// Whether batches are to be cut after it even if they are not full.
+    pub(crate) flush: bool,
+}
+
+/// A chunk whose events are ready to be batched, or refused.
+pub(crate) struct Prepared {
+    pub(crate) events: Vec<(Ticket, Result<Ready, PublishError>)>,
+    /// Sealed contents, one after the other.
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) flush: bool,
+}
+
+/// An event that may enter a batch.
+pub(crate) enum Ready {
+    /// It is on record with this very content.
+    Known(Recorded),
+    /// It is new, as far as the index knows.
+    New(Box<NewEvent>),
+}
+
+pub(crate) struct NewEvent {
+    pub(crate) shard: u32,
+    pub(crate) entry: [u8; EVENT_BYTES],
+    pub(crate) id: EntryId,
+    pub(crate) digest: u64,
+    pub(crate) sealed: Range<usize>,
+    /// The event's source and id, for telling of a conflict.
+    pub(crate) name: (String, String),
+}
+
+struct Customer {
+    label: Label,
+    sealer: Sealer,
+}
+
+/// What the workers share.
+pub(crate) struct Workshop {
+    ledger: Ledger,
+    producer: Name,
+    vault: Arc<Vault>,
+    index: Arc<Index>,
+    customers: Cache<String, Arc<Customer>>,
+    digests: RandomState,
+}
+
+impl Workshop {
+    pub(crate) fn new(ledger: &Ledger, producer: &Name, vault: &Arc<Vault>, index: &Arc<Index>) -> Self {
+        Self {
+            ledger: ledger.clone(),
+            producer: producer.clone(),
+            vault: Arc::clone(vault),
+            index: Arc::clone(index),
+            customers: Cache::new(CUSTOMERS_AT_HAND),
+            digests: RandomState::new(),
+        }
+    }
+
+    /// Prepares a chunk. An event that is at fault is refused alone; what stops all is an error of each.
+    pub(crate) fn prepare(&self, chunk: &Chunk) -> Prepared {
+        let now = now();
+        let contents: Vec<_> = chunk.items.iter().map(|(range, _)| parse(&chunk.buffer[range.clone()], now)).collect();
+        let customers = self.customers(&contents);
+        let mut random = vec![0; chunk.items.len() * RANDOM_BYTES];
+        let drawn = getrandom::fill(&mut random).map_err(|error| format!("no random bytes: {error}"));
+        let mut sealed = Vec::with_capacity(chunk.buffer.len() + chunk.items.len() * 200);
+        let mut events = Vec::with_capacity(chunk.items.len());
+        for ((content, (_, ticket)), random) in contents.into_iter().zip(&chunk.items).zip(random.chunks_exact(RANDOM_BYTES)) {
+            let ready = match (content, &customers, &drawn) {
+                (Err(error), ..) => Err(error.into()),
+                (_, Err(reason), _) | (_, _, Err(reason)) => Err(PublishError::Stopped { reason: reason.clone() }),
+                (Ok(content), Ok(customers), Ok(())) => self.event(&content, customers, random, &mut sealed),
+            };
+            events.push((ticket.clone(), ready));
+        }
+        Prepared { events, sealed, flush: chunk.flush }
+    }
+
+    /// The keys of all customers of a chunk; those that are not at hand are asked for at once.
+    fn customers<E>(&self, contents: &[Result<Content<'_>, E>]) -> Result<HashMap<String, Arc<Customer>>, String> {
+        let mut found: HashMap<String, Arc<Customer>> = HashMap::new();
+        let mut missing: Vec<&str> = Vec::new();
+        for content in contents.iter().flatten() {
+            let customer = content.customer();
+            if found.contains_key(customer) || missing.contains(&customer) {
+                continue;
+            }
+            match self.customers.get(customer) {
+                Some(known) => {
+                    found.insert(customer.to_owned(), known);
+                }
+                None => missing.push(customer),
+            }
+        }
+        let grants = self.vault.grants(&self.producer, &missing).map_err(|error| error.to_string())?;
+        for (customer, grant) in missing.into_iter().zip(grants) {
+            let known = Arc::new(self.believe(customer, &grant).map_err(|error| error.to_string())?);
+            self.customers.insert(customer.to_owned(), Arc::clone(&known));
+            found.insert(customer.to_owned(), known);
+        }
+        Ok(found)
+    }
+
+    fn believe(&self, customer: &str, grant: &Grant) -> Result<Customer, PublishError> {
+        if let Some(proof) = &grant.proof {
+            let vrf = &self.ledger.genesis(0).vrf;
+            let label = verify_label(vrf, self.ledger.name(), customer, grant.generation, proof);
+            if label != Ok(grant.label) {
+                return Err(PublishError::Label);
+            }
+        }
+        Ok(Customer { label: grant.label, sealer: grant.key.sealer() })
+    }
+
+    fn event(
+        &self,
+        content: &Content<'_>,
+        customers: &HashMap<String, Arc<Customer>>,
+        random: &[u8],
+        sealed: &mut Vec<u8>,
+    ) -> Result<Ready, PublishError> {
+        let customer = customers.get(content.customer()).expect("all customers of the chunk were found");
+        let id = customer.sealer.entry_id(content.source(), content.id());
+        if let Some(recorded) = self.index.get(&id)? {
+            return self.known(content, customer, recorded);
+        }
+        let (opening, nonce) = random.split_first_chunk::<32>().expect("56 random bytes an event");
+        let nonce = nonce.first_chunk::<24>().expect("56 random bytes an event");
+        let entry = EventEntry { id, label: customer.label, commitment: commitment(opening, content.bytes()) }.to_bytes();
+        let start = sealed.len();
+        customer.sealer.seal(&entry, opening, content.bytes(), nonce, sealed);
+        Ok(Ready::New(Box::new(NewEvent {
+            shard: customer.label.shard(self.ledger.shards()),
+            entry,
+            id,
+            digest: self.digests.hash_one(content.bytes()),
+            sealed: start..sealed.len(),
+            name: (content.source().to_owned(), content.id().to_owned()),
+        })))
+    }
+
+    /// The index knows the id: the same content, or another one?
+    fn known(&self, content: &Content<'_>, customer: &Customer, recorded: Recorded) -> Result<Ready, PublishError> {
+        let leaf = self.reader(recorded)?.leaf(recorded.index)?;
+        let wrong = || PublishError::Stopped { reason: format!("leaf {} cannot be read for comparison", recorded.index) };
+        let Ok(Entry::Event(entry)) = Entry::parse(&leaf.entry) else { return Err(wrong()) };
+        let opened = customer.sealer.open(&entry, &leaf.sealed).map_err(|_| wrong())?;
+        if opened.content == content.bytes() {
+            return Ok(Ready::Known(recorded));
+        }
+        let (source_uri, id) = (content.source().to_owned(), content.id().to_owned());
+        Err(PublishError::Conflict { source_uri, id, leaf: Some(recorded.index) })
+    }
+
+    fn reader(&self, recorded: Recorded) -> Result<Arc<Reader>, LedgerError> {
+        READERS.with_borrow_mut(|readers| {
+            let key = (self.ledger.root().to_owned(), recorded.shard);
+            if let Some(reader) = readers.get(&key).filter(|reader| recorded.index.0 < reader.size().0) {
+                return Ok(Arc::clone(reader));
+            }
+            let reader = Arc::new(self.ledger.reader(recorded.shard)?);
+            readers.insert(key, Arc::clone(&reader));
+            Ok(reader)
+        })
+    }
+}
+
+thread_local! {
+    /// A worker's readers: opening one for each repeat would cost more than reading it.
+    static READERS: std::cell::RefCell<HashMap<(std::path::PathBuf, u32), Arc<Reader>>> = std::cell::RefCell::default();
+}
+
+fn now() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,291 @@
+//! The publisher: takes events, keeps their order, answers when they are accepted and when they are sealed.
+//!
+//! ```text
+//! publish ─ collector ─┐
+//!                      ├─ workers (validate, seal; in parallel) ─ cutter (in order) ─ bus ─ sealer (promises)
+//! record_lines ────────┘
+//! ```
+//! In scope: the threads and the back-pressure between them. Out of scope: what each does (its module says).
+//! Trust: as its parts.
+
+use std::io::Read;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sharetrail_ledger::bus::Bus;
+use sharetrail_ledger::{Chain, Engine, Ledger, LedgerError, keys};
+use sharetrail_proof::name::Name;
+use sharetrail_schemas::ContentError;
+
+use crate::bulk::{Bulk, RecordProgress, RecordSummary};
+use crate::cutter::{Chains, Cutter};
+use crate::error::PublishError;
+use crate::event::Event;
+use crate::index::{Index, Moving};
+use crate::lines::{Line, Lines};
+use crate::pending::Pending;
+use crate::prepare::{Chunk, Prepared, Workshop};
+use crate::sealer::Sealer;
+use crate::tickets::{Ticket, Tickets};
+
+/// Events of a chunk; also the most of a batch.
+const CHUNK_EVENTS: usize = 1_024;
+/// Bytes of contents after which a chunk is handed out.
+const CHUNK_BYTES: usize = 600_000;
+/// How long a lone event waits for company.
+const LINGER: Duration = Duration::from_millis(3);
+/// Batches on their way to a checkpoint before the cutter waits.
+const FLYING_MAX: usize = 24;
+const TICK: Duration = Duration::from_millis(20);
+
+struct Submission {
+    content: Vec<u8>,
+    ticket: Ticket,
+}
+
+/// Hands chunks to the workers in turn, so that the cutter can take them back in order.
+struct Dispatch {
+    workers: Vec<SyncSender<Chunk>>,
+    next: usize,
+    moving: Arc<Moving>,
+}
+
+impl Dispatch {
+    fn hand_out(&mut self, chunk: Chunk) -> Result<(), PublishError> {
+        self.moving.hand_out();
+        let stopped = |_| PublishError::Stopped { reason: "its workers have ended".into() };
+        self.workers[self.next].send(chunk).map_err(stopped)?;
+        self.next = (self.next + 1) % self.workers.len();
+        Ok(())
+    }
+}
+
+/// Records events for one producer. Dropping it waits for nothing; [`Publisher::close`] waits until all is sealed.
+pub struct Publisher {
+    ledger: Ledger,
+    default_source: String,
+    dispatch: Arc<Mutex<Dispatch>>,
+    collector: Option<SyncSender<Submission>>,
+    threads: Vec<JoinHandle<()>>,
+    index: Arc<Index>,
+}
+
+impl Publisher {
+    /// Opens the outbox of a producer whose key lies in the ledger's folder.
+    pub fn open(engine: &Engine, producer: &Name) -> Result<Self, PublishError> {
+        let ledger = engine.ledger().clone();
+        let signer = keys::producer_signer(&ledger, producer)?;
+        let index = Arc::new(Index::open(&ledger, producer)?);
+        let chains: Result<Vec<_>, _> = (0..ledger.shards()).map(|shard| Chain::open(engine, &signer, shard)).collect();
+        let bus: Arc<dyn Bus> = Arc::clone(engine.bus()) as Arc<dyn Bus>;
+        let chains = Arc::new(Chains::new(bus, chains?));
+        let moving = Arc::new(Moving::default());
+        let workshop = Arc::new(Workshop::new(&ledger, producer, engine.vault(), &index));
+        let views = (0..ledger.shards()).map(|shard| engine.view(shard)).collect();
+        let (fly, flying) = tokio::sync::mpsc::channel(FLYING_MAX);
+        let sealer = Sealer {
+            ledger: ledger.clone(),
+            chains: Arc::clone(&chains),
+            moving: Arc::clone(&moving),
+            index: Arc::clone(&index),
+            views,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(|error| PublishError::Stopped { reason: error.to_string() })?;
+        let mut threads = vec![start("sealer", move || runtime.block_on(Arc::new(sealer).run(flying)))?];
+        let (workers, prepared) = start_workers(&workshop, &mut threads)?;
+        let cutter = Cutter::new(&chains, &moving, fly);
+        threads.push(start("cutter", move || cut(cutter, &prepared))?);
+        let dispatch = Arc::new(Mutex::new(Dispatch { workers, next: 0, moving }));
+        let (collector, submissions) = sync_channel(CHUNK_EVENTS);
+        let theirs = Arc::clone(&dispatch);
+        threads.push(start("collector", move || collect(&theirs, &submissions))?);
+        let default_source = format!("https://{producer}/");
+        let collector = Some(collector);
+        Ok(Self { ledger, default_source, dispatch, collector, threads, index })
+    }
+
+    /// Publishes an event. One that names no source gets the producer's, `https://<producer>/`. Waits only while too
+    /// many events are on their way.
+    pub fn publish(&self, event: Event) -> Result<Pending, PublishError> {
+        self.publish_json(event.with_default_source(&self.default_source).build()?)
+    }
+
+    /// Publishes a content as a service gave it. It is kept byte for byte.
+    pub fn publish_json(&self, content: Vec<u8>) -> Result<Pending, PublishError> {
+        let (pending, single) = Pending::new(&self.ledger);
+        let ticket = Ticket { owner: single, number: 0 };
+        let stopped = || PublishError::Stopped { reason: "it was closed".into() };
+        let collector = self.collector.as_ref().ok_or_else(stopped)?;
+        collector.send(Submission { content, ticket }).map_err(|_| stopped())?;
+        Ok(pending)
+    }
+
+    /// Records an input of one content a line. Every bad line is named in the summary, the good ones are recorded; an
+    /// error means that reading or recording stopped. Returns when all is sealed. `progress` is called often.
+    pub fn record_lines(
+        &self,
+        input: impl Read + Send,
+        progress: &(dyn Fn(&RecordProgress) + Sync),
+    ) -> Result<RecordSummary, PublishError> {
+        let began = Instant::now();
+        let bulk = Arc::new(Bulk::default());
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| self.read_lines(input, &bulk));
+            while !reader.is_finished() {
+                progress(&bulk.progress());
+                std::thread::sleep(TICK);
+            }
+            reader.join()
+        });
+        let read = read.unwrap_or_else(|_| Err(PublishError::Stopped { reason: "the reading thread panicked".into() }));
+        self.wait_until_done(&bulk, progress)?;
+        self.index.persist()?;
+        read.map(|()| bulk.summary(began.elapsed().as_secs_f64()))
+    }
+
+    fn wait_until_done(&self, bulk: &Bulk, progress: &(dyn Fn(&RecordProgress) + Sync)) -> Result<(), PublishError> {
+        loop {
+            let now = bulk.progress();
+            progress(&now);
+            if now.is_done() {
+                return Ok(());
+            }
+            if self.threads.iter().any(JoinHandle::is_finished) {
+                return Err(PublishError::Stopped { reason: "one of its threads has ended".into() });
+            }
+            std::thread::sleep(TICK / 10);
+        }
+    }
+
+    fn read_lines(&self, input: impl Read, bulk: &Arc<Bulk>) -> Result<(), PublishError> {
+        let owner: Arc<dyn Tickets> = Arc::clone(bulk) as Arc<dyn Tickets>;
+        let (mut lines, mut count) = (Lines::new(input), 0);
+        let mut chunk = empty_chunk();
+        let outcome = loop {
+            match lines.next() {
+                Err(error) => break Err(PublishError::Input(error)),
+                Ok(None) => break Ok(()),
+                Ok(Some(Line::TooLong(number, found))) => {
+                    count += 1;
+                    bulk.refused(number, too_long(found).into());
+                }
+                Ok(Some(Line::Whole(number, content))) => {
+                    count += 1;
+                    add(&mut chunk, content, Ticket { owner: Arc::clone(&owner), number });
+                }
+            }
+            if chunk.items.len() == CHUNK_EVENTS || chunk.buffer.len() > CHUNK_BYTES {
+                bulk.read(lines.bytes_read(), count);
+                self.dispatch().hand_out(std::mem::replace(&mut chunk, empty_chunk()))?;
+            }
+        };
+        bulk.read(lines.bytes_read(), count);
+        chunk.flush = true;
+        self.dispatch().hand_out(chunk)?;
+        outcome
+    }
+
+    fn dispatch(&self) -> std::sync::MutexGuard<'_, Dispatch> {
+        self.dispatch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the publisher once everything handed in is sealed or refused.
+    pub fn close(mut self) -> Result<(), PublishError> {
+        self.end();
+        self.index.persist()
+    }
+
+    fn end(&mut self) {
+        drop(self.collector.take());
+        // The collector ends first and hands out what it held; only then may the workers' doors close.
+        if let Some(collector) = self.threads.pop() {
+            let _ = collector.join();
+        }
+        self.dispatch().workers.clear();
+        for thread in self.threads.drain(..).rev() {
+            // A thread that panicked has told so; whoever waits for its events sees the publisher stopped.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.end();
+        }
+    }
+}
+
+fn too_long(found: usize) -> ContentError {
+    ContentError::TooLong { found, limit: sharetrail_schemas::MAX_CONTENT_BYTES }
+}
+
+fn empty_chunk() -> Chunk {
+    Chunk { buffer: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4), items: Vec::with_capacity(CHUNK_EVENTS), flush: false }
+}
+
+fn add(chunk: &mut Chunk, content: &[u8], ticket: Ticket) {
+    let start = chunk.buffer.len();
+    chunk.buffer.extend_from_slice(content);
+    chunk.items.push((start..chunk.buffer.len(), ticket));
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, PublishError> {
+    let failed = |error: std::io::Error| LedgerError::Stopped(format!("no thread for the {name}: {error}"));
+    Ok(std::thread::Builder::new().name(name.into()).spawn(work).map_err(failed)?)
+}
+
+type Doors = (Vec<SyncSender<Chunk>>, Vec<Receiver<Prepared>>);
+
+fn start_workers(workshop: &Arc<Workshop>, threads: &mut Vec<JoinHandle<()>>) -> Result<Doors, PublishError> {
+    let count = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
+    let (mut workers, mut prepared) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (send, chunks) = sync_channel::<Chunk>(2);
+        let (ready, take) = sync_channel(2);
+        let workshop = Arc::clone(workshop);
+        let work = move || {
+            while let Ok(chunk) = chunks.recv() {
+                if ready.send(workshop.prepare(&chunk)).is_err() {
+                    break;
+                }
+            }
+        };
+        threads.push(start("worker", work)?);
+        workers.push(send);
+        prepared.push(take);
+    }
+    Ok((workers, prepared))
+}
+
+/// Takes prepared chunks from the workers in the order in which they were handed out.
+fn cut(mut cutter: Cutter, prepared: &[Receiver<Prepared>]) {
+    for worker in prepared.iter().cycle() {
+        let Ok(chunk) = worker.recv() else { return };
+        cutter.take(chunk);
+    }
+}
+
+/// Gathers lone events for a few milliseconds, so that a batch holds more than one.
+fn collect(dispatch: &Mutex<Dispatch>, submissions: &Receiver<Submission>) {
+    while let Ok(first) = submissions.recv() {
+        let mut chunk = empty_chunk();
+        add(&mut chunk, &first.content, first.ticket);
+        let until = Instant::now() + LINGER;
+        while chunk.items.len() < CHUNK_EVENTS && chunk.buffer.len() < CHUNK_BYTES {
+            match submissions.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(next) => add(&mut chunk, &next.content, next.ticket),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        chunk.flush = true;
+        let handed_out = dispatch.lock().unwrap_or_else(PoisonError::into_inner).hand_out(chunk);
+        if handed_out.is_err() {
+            return;
+        }
+    }
+}

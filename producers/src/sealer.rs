@@ -1,0 +1,173 @@
+//! Waiting for what becomes of batches: stored, sealed, or rejected and cut anew.
+//!
+//! In scope: the two promises, the index, setting a chain back after a rejection. A rejection changes no state of the
+//! log: the slot stays open, the offending event is told, the others are signed again under the same number.
+//! Out of scope: cutting in order ([`crate::cutter`]). Trust: a head counts once its checkpoint is published.
+
+use std::sync::Arc;
+
+use sharetrail_ledger::bus::StreamSeq;
+use sharetrail_ledger::{Ledger, RejectedBatch, ShardView};
+use sharetrail_proof::hash::{LeafIndex, TreeSize};
+use tokio::sync::{mpsc, watch};
+
+use crate::cutter::{BatchEvent, BatchPlace, Chains, InFlight, refuse};
+use crate::error::PublishError;
+use crate::index::{Index, Moving};
+
+/// What the sealing tasks share.
+pub(crate) struct Sealer {
+    pub(crate) ledger: Ledger,
+    pub(crate) chains: Arc<Chains>,
+    pub(crate) moving: Arc<Moving>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) views: Vec<watch::Receiver<Arc<ShardView>>>,
+}
+
+/// What became of a batch.
+enum Fate {
+    Sealed { index: LeafIndex, view: Arc<ShardView> },
+    Rejected(RejectedBatch),
+    /// The chain was set back after it was cut: its number is not its own any more.
+    Overtaken,
+    Halted(String),
+}
+
+impl Sealer {
+    /// Runs until the cutter has ended and everything is sealed or refused.
+    pub(crate) async fn run(self: Arc<Self>, mut flying: mpsc::Receiver<InFlight>) {
+        let mut shards = Vec::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in &self.views {
+            let (send, stored) = mpsc::channel(64);
+            shards.push(send);
+            tasks.spawn(Arc::clone(&self).seal_all(stored));
+        }
+        while let Some(mut batch) = flying.recv().await {
+            match (&mut batch.stored).await {
+                Ok(seq) => {
+                    batch.events.iter().for_each(|event| event.ticket.accepted());
+                    let shard = batch.place.shard as usize;
+                    if let Err(gone) = shards[shard].send((seq, batch)).await {
+                        refuse(&self.moving, gone.0.1.events, "the publisher has ended");
+                    }
+                }
+                Err(error) => refuse(&self.moving, batch.events, &error.to_string()),
+            }
+        }
+        drop(shards);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Sees one shard's batches to their end, in order.
+    async fn seal_all(self: Arc<Self>, mut stored: mpsc::Receiver<(StreamSeq, InFlight)>) {
+        while let Some((seq, batch)) = stored.recv().await {
+            let mut next = Some((seq, batch));
+            while let Some((seq, batch)) = next.take() {
+                next = self.see_to(seq, batch).await;
+            }
+        }
+    }
+
+    /// One batch's fate; gives the batch that took its place, if one had to.
+    async fn see_to(&self, seq: StreamSeq, batch: InFlight) -> Option<(StreamSeq, InFlight)> {
+        match self.fate(seq, batch.place).await {
+            Fate::Sealed { index, view } => {
+                self.sealed(batch, index, &view);
+                None
+            }
+            Fate::Rejected(rejected) => {
+                let events = self.without_offender(batch.events, &rejected);
+                self.set_back(batch.place.shard, batch.place.round);
+                self.again(batch.place.shard, events).await
+            }
+            Fate::Overtaken => self.again(batch.place.shard, batch.events).await,
+            Fate::Halted(reason) => {
+                refuse(&self.moving, batch.events, &reason);
+                None
+            }
+        }
+    }
+
+    async fn fate(&self, seq: StreamSeq, batch: BatchPlace) -> Fate {
+        let mut view = self.views[batch.shard as usize].clone();
+        loop {
+            let now = Arc::clone(&view.borrow_and_update());
+            if let Some(rejected) = now.rejected.get(&batch.chain).filter(|rejected| rejected.seq == seq) {
+                return Fate::Rejected(rejected.clone());
+            }
+            if now.seq >= seq {
+                if self.chains.lock(batch.shard).round != batch.round {
+                    return Fate::Overtaken;
+                }
+                if now.heads.get(&batch.chain).is_some_and(|head| head.number >= batch.number) {
+                    return match self.ledger.batch_index(batch.shard, batch.chain, batch.number) {
+                        Ok(index) => Fate::Sealed { index, view: now },
+                        Err(error) => Fate::Halted(error.to_string()),
+                    };
+                }
+            }
+            if let Some(reason) = &now.halted {
+                return Fate::Halted(reason.clone());
+            }
+            if view.changed().await.is_err() {
+                return Fate::Halted("the sequencer has ended".into());
+            }
+        }
+    }
+
+    fn sealed(&self, batch: InFlight, index: LeafIndex, view: &ShardView) {
+        let at = |position: usize| LeafIndex(index.0 + 1 + position as u64);
+        let ids: Vec<_> = batch.events.iter().enumerate().map(|(position, event)| (event.id, at(position))).collect();
+        let end = TreeSize(at(batch.events.len()).0);
+        // The cursor needs the root at its size, which is at hand where a checkpoint ends with this batch.
+        let cursor = (view.checkpoint.size == end).then_some((end, view.checkpoint.root));
+        // The index can be made again from the log; an event must not fail because of it.
+        let _ = self.index.insert(batch.place.shard, &ids, cursor);
+        let waiting = self.moving.sealed(batch.place.shard, &ids);
+        for (event, (_, index)) in batch.events.iter().zip(&ids) {
+            event.ticket.sealed(batch.place.shard, *index, false);
+        }
+        for (ticket, index) in waiting {
+            ticket.sealed(batch.place.shard, index, true);
+        }
+    }
+
+    /// Refuses the event at fault, or all if the fault is not one event's; gives the others.
+    fn without_offender(&self, mut events: Vec<BatchEvent>, rejected: &RejectedBatch) -> Vec<BatchEvent> {
+        let refused = match rejected.position {
+            Some(position) if position < events.len() => vec![events.remove(position)],
+            _ => std::mem::take(&mut events),
+        };
+        for event in refused {
+            let rejected = || PublishError::Rejected { reason: rejected.reason.clone() };
+            self.moving.refused(&event.id).iter().for_each(|waiting| waiting.refused(rejected()));
+            event.ticket.refused(rejected());
+        }
+        events
+    }
+
+    /// Sets the chain back to where the log has it, once for all batches of a round.
+    fn set_back(&self, shard: u32, round: u64) {
+        let mut shared = self.chains.lock(shard);
+        if shared.round == round {
+            shared.round += 1;
+            shared.chain.resume();
+        }
+    }
+
+    /// Signs events again under the chain's next number.
+    async fn again(&self, shard: u32, events: Vec<BatchEvent>) -> Option<(StreamSeq, InFlight)> {
+        if events.is_empty() {
+            return None;
+        }
+        let mut batch = self.chains.send(shard, events);
+        match (&mut batch.stored).await {
+            Ok(seq) => Some((seq, batch)),
+            Err(error) => {
+                refuse(&self.moving, batch.events, &error.to_string());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `sharetrail` alone: a small ledger in a temporary folder, its story, its proof, and what a changed byte does to it.
+//!
+//! In scope: telling. Out of scope: the story itself (see `story`), and anything that the other commands do not do: the
+//! demonstration calls what they call. Everything lies in one temporary folder, keys too, which is removed at the end.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use serde_json::json;
+use sharetrail_consumers::{Trail, dossier, trail};
+use sharetrail_ledger::{Engine, InitOptions, Ledger, init, status};
+use sharetrail_producers::{Pending, Publisher};
+use sharetrail_proof::name::Name;
+use sharetrail_proof::policy::Policy;
+use tokio::runtime::Builder;
+
+use crate::answer::Answer;
+use crate::opened::{self, Opened};
+use crate::output::{Output, Page, counted, number};
+use crate::story::{self, CUSTOMER, Chapter, MONTH_DIGIT, WITHDRAWN};
+use crate::trail as trail_page;
+use crate::verify::Verdict;
+
+/// Tells the story.
+pub(crate) fn run(output: &Output) -> anyhow::Result<Answer> {
+    let started = Instant::now();
+    let folder = tempfile::tempdir()
+        .context("cannot make a temporary folder; set TMPDIR to one that can be written")?;
+    let ledger = make(folder.path(), output)?;
+    record(&ledger, output)?;
+    let opened = opened::open(ledger.root())?;
+    let told = show(&opened, output)?;
+    let (bytes, policy) = prove(&opened, output)?;
+    let verdict = Verdict::on(&bytes, &policy)?;
+    output.tell(|page| verdict.write(page))?;
+    let (at, altered) = alter(bytes).context("the dossier lacks the event that the story is about")?;
+    let disproof = disprove(at, &altered, &policy, output)?;
+    let summary = json!({
+        "ledger": ledger.name(),
+        "events": status(&ledger)?.events,
+        "customer": CUSTOMER,
+        "trail": told.totals(),
+        "dossier_bytes": altered.len(),
+        "verification": verdict.summary()["verdict"],
+        "altered": { "byte": at, "verification": disproof.summary() },
+        "seconds": started.elapsed().as_secs_f64(),
+    });
+    output.give(&summary, write_next)?;
+    let is_as_told = verdict.answer() == Answer::Yes && disproof.answer() == Answer::No;
+    Ok(if is_as_told { Answer::Yes } else { Answer::No })
+}
+
+fn make(folder: &Path, output: &Output) -> anyhow::Result<Ledger> {
+    let name = Name::new("shop.example")?;
+    let options = InitOptions {
+        outside: Some(folder.join("outside")),
+        ..InitOptions::new(name)
+    };
+    let made = init(&folder.join("ledger"), &options)?;
+    output.tell(|page| {
+        page.heading("Sharetrail: who received what of a customer's data, with proof");
+        page.blank();
+        page.text(
+            0,
+            "A shop opens a ledger in a temporary folder. It gets a key of its own to sign with, and a trust \
+                      policy: the one small file that everybody else needs to check what the shop says.",
+        );
+    })?;
+    Ok(made.ledger)
+}
+
+fn record(ledger: &Ledger, output: &Output) -> anyhow::Result<()> {
+    let engine = Engine::start(ledger)?;
+    let publisher = Publisher::open(&engine, &ledger.settings().default_producer)?;
+    let mut pending = Vec::new();
+    for (number, Chapter { title, text, events }) in (1..).zip(story::chapters()) {
+        output.tell(|page| {
+            page.blank();
+            page.heading(&format!("{number}. {title}"));
+            page.text(0, text);
+        })?;
+        for event in events {
+            pending.push(publisher.publish(event)?);
+        }
+    }
+    publisher.close()?;
+    all_sealed(pending)?;
+    engine.stop()?;
+    let events = counted(status(ledger)?.events, "event");
+    let leaves = counted(ledger.reader(0)?.size().0, "leaf");
+    output.tell(|page| {
+        page.blank();
+        page.holds(&format!(
+            "{events} sealed: the log's signed checkpoint covers {leaves}"
+        ));
+    })
+}
+
+/// An event that was refused would make another story.
+fn all_sealed(pending: Vec<Pending>) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .build()
+        .context("cannot wait for the events")?;
+    for one in pending {
+        runtime.block_on(one.sealed())?;
+    }
+    Ok(())
+}
+
+fn show(opened: &Opened, output: &Output) -> anyhow::Result<Trail> {
+    let told = trail(&opened.ledger, &opened.projections, &opened.vault, CUSTOMER)?;
+    output.tell(|page| {
+        page.blank();
+        page.heading(&format!("What {CUSTOMER} sees"));
+        page.text(
+            0,
+            "sharetrail trail customer-417 shows the events of this customer, and of nobody else:",
+        );
+        page.blank();
+        trail_page::write(page, &told);
+    })?;
+    Ok(told)
+}
+
+/// The dossier as a file's bytes, and the policy as somebody else has it.
+fn prove(opened: &Opened, output: &Output) -> anyhow::Result<(Vec<u8>, Policy)> {
+    let made = dossier(&opened.ledger, &opened.projections, &opened.vault, CUSTOMER)?;
+    let bytes = made.to_bytes();
+    output.tell(|page| {
+        page.blank();
+        page.heading("Proof to take away");
+        let size = number(bytes.len() as u64);
+        page.text(0, &format!("sharetrail dossier writes one file of {size} bytes. With it and the policy anybody can \
+                               check this trail, on another machine, without asking the shop. sharetrail verify says:"));
+        page.blank();
+    })?;
+    Ok((bytes, opened.ledger.policy()?))
+}
+
+/// The dossier with the withdrawal moved from May to September: one byte, and where it is.
+fn alter(mut dossier: Vec<u8>) -> Option<(usize, Vec<u8>)> {
+    let start = dossier
+        .windows(WITHDRAWN.len())
+        .position(|window| window == WITHDRAWN.as_bytes())?;
+    let at = start + MONTH_DIGIT;
+    dossier[at] = b'9';
+    Some((at, dossier))
+}
+
+fn disprove(at: usize, altered: &[u8], policy: &Policy, output: &Output) -> anyhow::Result<Verdict> {
+    let verdict = Verdict::on(altered, policy)?;
+    output.tell(|page| {
+        page.blank();
+        page.heading("One byte");
+        let place = number(at as u64);
+        page.text(0, &format!("The mailing in June looks bad. Somebody changes byte {place} of the dossier from 5 to 9: now \
+                               the withdrawal reads September, and the mailing came before it. sharetrail verify says:"));
+        page.blank();
+        verdict.write(page);
+    })?;
+    Ok(verdict)
+}
+
+fn write_next(page: &mut Page) {
+    page.blank();
+    page.heading("Your own ledger");
+    for (command, what) in [
+        ("sharetrail init shop.example", "make one"),
+        (
+            "sharetrail record events.jsonl",
+            "put events on record, one JSON object a line",
+        ),
+        (
+            "sharetrail trail CUSTOMER",
+            "show what happened to a customer's data",
+        ),
+        ("sharetrail dossier CUSTOMER -o FILE", "write the proof of it"),
+        ("sharetrail verify FILE --policy POLICY", "check one, anywhere"),
+        ("sharetrail --help", "all the rest"),
+    ] {
+        page.verbatim(2, &format!("{command:<40} {what}"));
+    }
+}

@@ -1,0 +1,168 @@
+//! `dossier`: writes the file that proves a customer's trail.
+//!
+//! In scope: files, permissions, never overwriting by accident. Out of scope: putting a dossier together. What is
+//! written was verified against the ledger's own policy before.
+//!
+//! Trust: a dossier says what happened to a person, so only its owner can read the file.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use sharetrail_consumers::dossier;
+use sharetrail_proof::dossier::{Dossier, EventEvidence, ShardEvidence, VerifiedDossier};
+use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::tlog_proof::TlogProof;
+use sharetrail_proof::tree::InclusionProof;
+use tempfile::NamedTempFile;
+
+use crate::answer::Answer;
+use crate::opened;
+use crate::output::{Output, Page, counted, number};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The company's own id of the customer
+    customer: String,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    force: bool,
+    /// Also write each event's entry and its .tlog-proof into this folder, for other C2SP tools
+    #[arg(long, value_name = "DIR")]
+    tlog_proofs: Option<PathBuf>,
+}
+
+/// Writes a dossier.
+pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
+    // Told before any work is done; the writing below cannot overwrite by accident either.
+    if args.output.exists() && !args.force {
+        return Err(is_there(&args.output));
+    }
+    let opened = opened::open(root)?;
+    let made = dossier(&opened.ledger, &opened.projections, &opened.vault, &args.customer)?;
+    let verified = made
+        .verify(&opened.ledger.policy()?)
+        .context("this dossier would not verify; nothing was written")?;
+    let bytes = made.to_bytes();
+    save(&args.output, &bytes, args.force)?;
+    if let Some(folder) = &args.tlog_proofs {
+        export(&made, opened.ledger.shards(), folder)?;
+    }
+    let summary = summary(args, &verified, bytes.len() as u64);
+    output.give(&summary, |page| write(page, args, &verified, bytes.len() as u64))?;
+    Ok(Answer::Yes)
+}
+
+fn is_there(path: &Path) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} is there already; choose another file, or overwrite it with --force",
+        path.display()
+    )
+}
+
+/// Writes the file whole or not at all.
+pub(crate) fn save(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder).with_context(cannot)?;
+    file.write_all(bytes).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    let placed = if force {
+        file.persist(path)
+    } else {
+        file.persist_noclobber(path)
+    };
+    match placed {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Err(is_there(path)),
+        Err(error) => Err(error.error).with_context(cannot),
+    }
+}
+
+/// Each event's entry and its place in the log, in files that other tools read.
+fn export(dossier: &Dossier, shards: u32, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for generation in &dossier.generations {
+        let number = generation.label.shard(shards);
+        let Some(shard) = dossier.shards.iter().find(|one| one.shard == number) else {
+            bail!("the dossier holds no evidence of shard {number}");
+        };
+        for event in &generation.events {
+            export_event(dossier, shard, event, folder)?;
+        }
+    }
+    Ok(())
+}
+
+fn export_event(
+    dossier: &Dossier,
+    shard: &ShardEvidence,
+    event: &EventEvidence,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let batch = shard
+        .batches
+        .get(event.leaf.batch as usize)
+        .context("the dossier lacks a batch")?;
+    let index = LeafIndex(batch.index + 1 + u64::from(event.leaf.position));
+    let hashes: Option<Vec<Hash>> = event
+        .leaf
+        .path
+        .iter()
+        .map(|at| dossier.hashes.get(*at as usize).copied())
+        .collect();
+    let path = InclusionProof(hashes.context("the dossier lacks a hash")?);
+    let proof = TlogProof {
+        extra: None,
+        index,
+        path,
+        checkpoint: shard.checkpoint.clone(),
+    };
+    let name = format!("{}-{index}", shard.shard);
+    save(
+        &folder.join(format!("{name}.tlog-proof")),
+        proof.to_string().as_bytes(),
+        true,
+    )?;
+    save(&folder.join(format!("{name}.entry")), &event.leaf.entry.0, true)
+}
+
+fn summary(args: &Args, verified: &VerifiedDossier, bytes: u64) -> serde_json::Value {
+    json!({
+        "ledger": verified.ledger,
+        "customer": verified.customer,
+        "events": verified.events.len(),
+        "file": args.output.display().to_string(),
+        "bytes": bytes,
+        "tlog_proofs": args.tlog_proofs.as_ref().map(|folder| folder.display().to_string()),
+    })
+}
+
+fn write(page: &mut Page, args: &Args, verified: &VerifiedDossier, bytes: u64) {
+    let file = args.output.display();
+    let events = counted(verified.events.len() as u64, "event");
+    page.holds(&format!(
+        "{file} proves {events} of {}, in {} bytes",
+        verified.customer,
+        number(bytes)
+    ));
+    if let Some(folder) = &args.tlog_proofs {
+        page.holds(&format!(
+            "{} holds each entry and its .tlog-proof",
+            folder.display()
+        ));
+    }
+    page.text(
+        2,
+        "To check it anywhere, with only this file and the ledger's policy:",
+    );
+    page.verbatim(2, &format!("sharetrail verify {file} --policy POLICY"));
+}

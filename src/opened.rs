@@ -1,0 +1,51 @@
+//! Opening a ledger to read it: what waits is sequenced, then the projections are folded.
+//!
+//! In scope: what all commands that read have in common. Out of scope: what they read.
+
+use std::path::Path;
+
+use sharetrail_consumers::Projections;
+use sharetrail_consumers::store::StoreKind;
+use sharetrail_ledger::{Ledger, Vault, catch_up};
+
+use crate::bar::Bar;
+use crate::output::note;
+
+/// A ledger that is up to date, and what is read out of it.
+pub(crate) struct Opened {
+    /// The ledger.
+    pub(crate) ledger: Ledger,
+    /// The trail projection.
+    pub(crate) projections: Projections,
+    /// The vault.
+    pub(crate) vault: Vault,
+}
+
+/// Opens the ledger in `root` and brings it up to date; where another process is at work, that one does.
+pub(crate) fn sequenced(root: &Path) -> anyhow::Result<Ledger> {
+    let ledger = Ledger::open(root)?;
+    for notice in catch_up(&ledger)?.unwrap_or_default() {
+        note(&notice);
+    }
+    Ok(ledger)
+}
+
+/// The ledger in `root`, up to date, with its projections.
+pub(crate) fn open(root: &Path) -> anyhow::Result<Opened> {
+    let ledger = sequenced(root)?;
+    let kind: StoreKind = ledger.settings().store.parse()?;
+    let projections = Projections::open(&ledger, kind)?;
+    let bar = Bar::of_leaves();
+    let caught_up = projections.catch_up(&|done, total| bar.leaves(done, total));
+    bar.end();
+    for notice in projections.notices() {
+        note(&notice);
+    }
+    caught_up?;
+    let vault = ledger.vault()?;
+    Ok(Opened {
+        ledger,
+        projections,
+        vault,
+    })
+}

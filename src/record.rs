@@ -1,0 +1,177 @@
+//! `record`: puts a file of events on record.
+//!
+//! In scope: opening the file, progress, the page. Out of scope: reading lines, sealing, signing. Nothing is projected
+//! here: whoever reads does that.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use sharetrail_ledger::{Engine, Ledger};
+use sharetrail_producers::{BadLine, Publisher, RecordProgress, RecordSummary};
+use sharetrail_proof::name::Name;
+
+use crate::answer::Answer;
+use crate::bar::{Bar, rate};
+use crate::interrupt::{UntilInterrupted, watch};
+use crate::output::{Output, Page, Style, counted, note, number};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One JSON event a line; - is the standard input
+    file: PathBuf,
+    /// Who signs; without it, the ledger's first producer
+    #[arg(long, value_name = "NAME")]
+    producer: Option<Name>,
+}
+
+/// What was done, and whether all of it.
+struct Recorded {
+    summary: RecordSummary,
+    interrupted: bool,
+}
+
+/// Records a file.
+pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
+    let ledger = Ledger::open(root)?;
+    let producer = args
+        .producer
+        .as_ref()
+        .unwrap_or(&ledger.settings().default_producer);
+    let (input, length) = open(&args.file)?;
+    let recorded = record(&ledger, producer, input, length)?;
+    output.give(&summary(&recorded), |page| write(page, &recorded))?;
+    Ok(recorded.answer())
+}
+
+/// The input, and its length where that is known.
+fn open(path: &Path) -> anyhow::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(std::io::stdin()), None));
+    }
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let meta = file
+        .metadata()
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if meta.is_dir() {
+        bail!(
+            "cannot read {}: it is a folder; name a file with one event a line",
+            path.display()
+        );
+    }
+    let length = meta.is_file().then(|| meta.len());
+    Ok((Box::new(file), length))
+}
+
+fn record(
+    ledger: &Ledger,
+    producer: &Name,
+    input: Box<dyn Read + Send>,
+    length: Option<u64>,
+) -> anyhow::Result<Recorded> {
+    let engine = Engine::start(ledger)?;
+    for notice in engine.notices() {
+        note(notice);
+    }
+    let publisher = Publisher::open(&engine, producer)?;
+    let interrupted = watch()?;
+    let input = UntilInterrupted::new(input, Arc::clone(&interrupted));
+    let bar = Bar::of_bytes(length);
+    let summary = publisher.record_lines(input, &|done: &RecordProgress| progress(&bar, done));
+    bar.end();
+    let summary = summary?;
+    publisher.close()?;
+    engine.stop()?;
+    Ok(Recorded {
+        summary,
+        interrupted: interrupted.load(Ordering::Acquire),
+    })
+}
+
+fn progress(bar: &Bar, done: &RecordProgress) {
+    bar.at(done.bytes_read, None, || {
+        let speed = number(rate(done.sealed, bar.elapsed()));
+        format!("{} sealed ({speed}/s)", counted(done.sealed, "event"))
+    });
+}
+
+impl Recorded {
+    fn answer(&self) -> Answer {
+        let refused = &self.summary.refused;
+        if self.interrupted {
+            Answer::Interrupted
+        } else if refused.is_empty() {
+            Answer::Yes
+        } else if refused.iter().all(|bad| bad.refusal) {
+            Answer::No
+        } else {
+            Answer::Unknown
+        }
+    }
+}
+
+fn summary(recorded: &Recorded) -> serde_json::Value {
+    let summary = &recorded.summary;
+    json!({
+        "lines": summary.lines,
+        "recorded": summary.recorded,
+        "skipped": summary.skipped,
+        "refused": summary.refused,
+        "seconds": summary.seconds,
+        "interrupted": recorded.interrupted,
+    })
+}
+
+fn write(page: &mut Page, recorded: &Recorded) {
+    let summary = &recorded.summary;
+    match summary.recorded {
+        0 => page.text(0, "Nothing new was sealed."),
+        _ => page.holds(&sealed(summary)),
+    }
+    if summary.skipped > 0 {
+        let verb = if summary.skipped == 1 { "was" } else { "were" };
+        page.text(
+            2,
+            &format!(
+                "{} {verb} on record already, and not recorded again",
+                counted(summary.skipped, "event")
+            ),
+        );
+    }
+    if recorded.interrupted {
+        page.warns(
+            0,
+            "Interrupted: what was read until then is sealed. Run the same command again to go on.",
+        );
+    }
+    if !summary.refused.is_empty() {
+        let lines = counted(summary.refused.len() as u64, "line");
+        page.text_at(0, Style::Red, &format!("✗ {lines} refused:"));
+    }
+    for bad in &summary.refused {
+        page.text(2, &format!("line {}: {}", bad.line, told(bad)));
+    }
+}
+
+fn sealed(summary: &RecordSummary) -> String {
+    let elapsed = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+    let speed = number(rate(summary.recorded, elapsed));
+    format!(
+        "{} sealed in {:.1} s ({speed}/s)",
+        counted(summary.recorded, "event"),
+        summary.seconds
+    )
+}
+
+/// The field and the reason; most reasons begin with the field.
+fn told(bad: &BadLine) -> String {
+    match &bad.field {
+        Some(field) if !bad.reason.starts_with(field.as_str()) => format!("{field}: {}", bad.reason),
+        _ => bad.reason.clone(),
+    }
+}

@@ -1,0 +1,94 @@
+//! `status`: a ledger at a glance.
+//!
+//! In scope: the page. Out of scope: proving anything. Problems are told and leave the exit code at 0: the question was
+//! how things stand.
+
+use std::path::Path;
+
+use sharetrail_ledger::{ChainStatus, Ledger, ShardStatus, Status, status};
+use sharetrail_schemas::Timestamp;
+
+use crate::answer::Answer;
+use crate::output::{Output, Page, counted, number};
+
+/// Shows the state of the ledger.
+pub(crate) fn run(root: &Path, output: &Output) -> anyhow::Result<Answer> {
+    let ledger = Ledger::open(root)?;
+    let found = status(&ledger)?;
+    output.give(&found, |page| write(page, &found))?;
+    Ok(Answer::Yes)
+}
+
+fn write(page: &mut Page, status: &Status) {
+    page.heading(&format!(
+        "{}: {} on record",
+        status.ledger,
+        counted(status.events, "event")
+    ));
+    page.field(2, "id", &status.id.to_string());
+    page.field(2, "at work", &at_work(status));
+    for one in &status.shards {
+        page.blank();
+        shard(page, one);
+    }
+}
+
+fn at_work(status: &Status) -> String {
+    match (status.held, status.held_by) {
+        (_, Some(process)) => format!("process {process}"),
+        (true, None) => "a process".to_owned(),
+        (false, None) => "nobody".to_owned(),
+    }
+}
+
+fn shard(page: &mut Page, one: &ShardStatus) {
+    page.heading(&format!("Shard {}", one.shard));
+    let events = counted(one.events, "event");
+    page.field(
+        2,
+        "log",
+        &format!(
+            "{}: {events}, {}",
+            counted(one.leaves, "leaf"),
+            counted(one.batches, "batch")
+        ),
+    );
+    page.field(2, "root", &one.root.to_string());
+    page.field(2, "sealed", &sealed_at(one.sealed_at));
+    let messages = counted(one.stream_messages, "message");
+    page.field(
+        2,
+        "stream",
+        &format!(
+            "{}: {messages}, {} not sequenced yet",
+            one.stream,
+            number(one.waiting)
+        ),
+    );
+    if one.rejected > 0 {
+        page.warns(2, &format!("{} rejected", counted(one.rejected, "batch")));
+    }
+    for chain in &one.chains {
+        page.field(2, "chain", &told(chain));
+    }
+    for problem in &one.problems {
+        page.fails(2, problem);
+    }
+}
+
+fn sealed_at(time: Option<u64>) -> String {
+    let time = time
+        .and_then(|seconds| i64::try_from(seconds).ok())
+        .map(Timestamp::from_unix);
+    time.map_or_else(|| "never".to_owned(), |time| time.to_string())
+}
+
+fn told(chain: &ChainStatus) -> String {
+    let short = chain.chain.get(..8).unwrap_or(&chain.chain);
+    let batches = counted(chain.batches, "batch");
+    format!(
+        "{short}… of {}: {batches}, the last at leaf {}",
+        chain.producer,
+        number(chain.head_index.0)
+    )
+}
