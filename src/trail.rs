@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use sharetrail_consumers::{
     RecipientSummary, Totals, Trail, TrailEvent, TrailGeneration, UnopenedState, trail,
 };
@@ -21,11 +22,21 @@ pub(crate) struct Args {
     customer: String,
 }
 
+/// A trail for machines: what people see summed up, summed up.
+#[derive(Serialize)]
+struct TrailAnswer<'a> {
+    #[serde(flatten)]
+    trail: &'a Trail,
+    totals: Totals,
+    recipients: Vec<RecipientSummary>,
+}
+
 /// Shows a trail.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
     let opened = opened::open(root)?;
     let told = trail(&opened.ledger, &opened.projections, &opened.vault, &args.customer)?;
-    output.give(&told, |page| write(page, &told))?;
+    let answer = TrailAnswer { trail: &told, totals: told.totals(), recipients: told.recipients() };
+    output.give(&answer, |page| write(page, &told))?;
     Ok(Answer::Yes)
 }
 

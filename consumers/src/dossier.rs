@@ -8,9 +8,8 @@
 //! names all leaves is not proven until a dossier carries a map path.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
-use sharetrail_ledger::{Ledger, Reader, Vault};
+use sharetrail_ledger::{Ledger, Vault};
 use sharetrail_proof::dossier::{Base64, Builder, ContentEvidence, Dossier, Place};
 use sharetrail_proof::entry::{Entry, party_label};
 use sharetrail_proof::hash::{LeafHash, LeafIndex};
@@ -182,27 +181,13 @@ impl<'a> Gathering<'a> {
 
     fn read_hashes(&mut self, shard: u32, batch: &SignedBatch) -> Result<BatchHashes, ConsumerError> {
         let reader = self.logs.log(shard)?.reader();
-        let hashes = leaf_hashes(reader, LeafIndex(batch.index.0 + 1), batch.batch.count as usize)?;
+        let hashes = reader.leaf_hashes(LeafIndex(batch.index.0 + 1), batch.batch.count as usize)?;
         Ok(BatchHashes {
             shard,
             batch: batch.index,
             hashes,
         })
     }
-}
-
-/// The hashes of `count` leaves from `first` on: of fewer, where the log ends before.
-fn leaf_hashes(reader: &Reader, first: LeafIndex, count: usize) -> Result<Vec<LeafHash>, ConsumerError> {
-    let mut hashes = Vec::with_capacity(count);
-    reader.scan(first, &mut |_, entry, _| {
-        hashes.push(LeafHash::of(entry));
-        if hashes.len() < count {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
-    Ok(hashes)
 }
 
 fn evidence(reading: Reading) -> ContentEvidence {

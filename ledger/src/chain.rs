@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sharetrail_proof::batch::{Batch, text_hash};
 use sharetrail_proof::frame;
-use sharetrail_proof::hash::{Hash, LeafHash};
+use sharetrail_proof::hash::{Hash, LeafHash, leaf_hashes};
 use sharetrail_proof::name::{ChainId, Name, Shard};
 use sharetrail_proof::note::NoteSigner;
 use sharetrail_proof::tree::root_of;
@@ -25,10 +25,22 @@ pub struct Chain {
     shard: Shard,
     producer: Name,
     id: ChainId,
+    /// The leaf hash of the shard's genesis entry, which the first batch names.
+    genesis: Hash,
     next: u64,
     prev: Hash,
     signer: NoteSigner,
     view: watch::Receiver<Arc<ShardView>>,
+}
+
+/// A signed batch.
+pub struct Cut {
+    /// Its number in the chain.
+    pub number: u64,
+    /// The hash of its note's text.
+    pub hash: Hash,
+    /// The message for the bus.
+    pub frame: Vec<u8>,
 }
 
 impl Chain {
@@ -38,13 +50,15 @@ impl Chain {
         let producer: Name = signer.verifier().name().parse().map_err(|_| LedgerError::Invalid("not a producer's key".into()))?;
         let id = chain_id(ledger.folder().outbox().join(producer.as_str()).join(shard.to_string()))?;
         let genesis = ledger.genesis(shard);
+        let first = LeafHash::of(&genesis.to_bytes()).0;
         let mut chain = Self {
             ledger: ledger.name().clone(),
             shard: genesis.shard,
             producer,
             id,
+            genesis: first,
             next: 0,
-            prev: LeafHash::of(&genesis.to_bytes()).0,
+            prev: first,
             signer: signer.clone(),
             view: engine.view(shard),
         };
@@ -55,9 +69,7 @@ impl Chain {
     /// Goes back to where the log has the chain: what was rejected may be cut anew.
     pub fn resume(&mut self) {
         let head = self.view.borrow().heads.get(&self.id).map(|head| (head.number + 1, head.hash));
-        if let Some((next, prev)) = head {
-            (self.next, self.prev) = (next, prev);
-        }
+        (self.next, self.prev) = head.unwrap_or((0, self.genesis));
     }
 
     /// The chain's id.
@@ -70,9 +82,9 @@ impl Chain {
         &self.producer
     }
 
-    /// Signs the next batch: its number and its frame. `entries`: 1 to 1,024, with as many sealed contents.
-    pub fn cut(&mut self, entries: &[&[u8]], sealed: &[&[u8]]) -> (u64, Vec<u8>) {
-        let leaves: Vec<LeafHash> = entries.iter().map(|entry| LeafHash::of(entry)).collect();
+    /// Signs the next batch. `entries`: 1 to 1,024, with as many sealed contents.
+    pub fn cut(&mut self, entries: &[&[u8]], sealed: &[&[u8]]) -> Cut {
+        let leaves = leaf_hashes(entries);
         let batch = Batch {
             ledger: self.ledger.clone(),
             shard: self.shard,
@@ -86,7 +98,8 @@ impl Chain {
         let text = batch.to_text();
         self.prev = text_hash(&text);
         self.next += 1;
-        (batch.number, frame::encode(&self.signer.sign(&text), entries, sealed))
+        let frame = frame::encode(&self.signer.sign(&text), entries, sealed);
+        Cut { number: batch.number, hash: self.prev, frame }
     }
 }
 

@@ -9,19 +9,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sharetrail_proof::checkpoint::log_origin;
-use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{ChainId, Shard};
 use sharetrail_proof::registry::Registry;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
-use crate::bus::{Bus, BusFuture, EmbeddedBus, StreamSeq};
+use crate::bus::{Bus, EmbeddedBus, StreamSeq};
 use crate::error::{At, LedgerError};
-use crate::folder::Lock;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::register::Register;
-use crate::sequencer::{Observer, Sequencer, ShardView, Sources, Unobserved, recover};
+use crate::sequencer::{Observer, Sequencer, ShardView, Sources, Unobserved, message_hash, recover};
 use crate::vault::Vault;
 
 /// Bytes of frames that are put on record under one checkpoint.
@@ -41,8 +40,10 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
     notices: Vec<String>,
-    runtime: Runtime,
-    _lock: Lock,
+    /// Gone once the engine has ended.
+    runtime: Option<Runtime>,
+    /// One registry change at a time: two would get the same number.
+    operator: Mutex<()>,
 }
 
 impl Engine {
@@ -54,13 +55,15 @@ impl Engine {
 
     /// As [`Engine::start`], with somebody who is told of each step.
     pub fn start_observed(ledger: &Ledger, observer: Arc<dyn Observer>) -> Result<Self, LedgerError> {
-        let lock = ledger.folder().lock()?;
+        let lock = Arc::new(ledger.folder().lock()?);
         let (bus, mut notices) = EmbeddedBus::open(&ledger.folder().bus(), ledger.shards())?;
+        let bus = bus.holding(&lock);
         let runtime = Builder::new_current_thread().enable_time().build().at("start a runtime for", ledger.root())?;
         let mut sequencers = Vec::new();
         for shard in 0..ledger.shards() {
             sequencers.push(take_up(ledger, &bus, &runtime, shard, &observer, &mut notices)?);
         }
+        vault_is_there(ledger, &sequencers)?;
         let vault = ledger.open_vault(true)?;
         let destroyed = vault.destroy(sequencers.iter().flat_map(Sequencer::erased_labels))?;
         if destroyed > 0 {
@@ -82,8 +85,8 @@ impl Engine {
             stop,
             thread,
             notices,
-            runtime,
-            _lock: lock,
+            runtime: Some(runtime),
+            operator: Mutex::new(()),
         };
         engine.sequence_what_waits()?;
         Ok(engine)
@@ -92,7 +95,7 @@ impl Engine {
     fn sequence_what_waits(&self) -> Result<(), LedgerError> {
         for shard in 0..self.ledger.shards() {
             let last = self.block_on(self.bus.info(shard))?.last;
-            self.wait(shard, |view| (view.seq >= last).then_some(Ok(())))?;
+            self.wait(shard, move |view| (view.seq >= last).then_some(Ok(())))?;
         }
         Ok(())
     }
@@ -125,14 +128,29 @@ impl Engine {
         self.views[shard as usize].clone()
     }
 
-    pub(crate) fn block_on<T>(&self, future: BusFuture<'_, T>) -> Result<T, LedgerError> {
-        self.runtime.block_on(future)
+    /// Held while the registry is changed.
+    pub(crate) fn registry_turn(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn block_on<T: Send>(&self, future: impl Future<Output = Result<T, LedgerError>> + Send) -> Result<T, LedgerError> {
+        let runtime = self.runtime.as_ref().ok_or_else(|| LedgerError::Stopped("it ended".into()))?;
+        if Handle::try_current().is_err() {
+            return runtime.block_on(future);
+        }
+        // Called from within somebody's runtime, whose thread must not block on another one.
+        let answer = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(future)).join());
+        answer.unwrap_or_else(|_| Err(LedgerError::Stopped("a waiting thread panicked".into())))
     }
 
     /// Waits until a view answers; an answer comes from the view or from the shard's halt.
-    fn wait<T>(&self, shard: u32, answer: impl Fn(&ShardView) -> Option<Result<T, LedgerError>>) -> Result<T, LedgerError> {
+    fn wait<T: Send>(
+        &self,
+        shard: u32,
+        answer: impl Fn(&ShardView) -> Option<Result<T, LedgerError>> + Send,
+    ) -> Result<T, LedgerError> {
         let mut view = self.view(shard);
-        self.runtime.block_on(async {
+        self.block_on(async move {
             loop {
                 let now = Arc::clone(&view.borrow_and_update());
                 if let Some(answer) = answer(&now) {
@@ -150,7 +168,7 @@ impl Engine {
 
     /// Waits until the batch that was published as message `seq` is sealed, and says where the chain's head is then.
     pub fn wait_for(&self, shard: u32, chain: ChainId, number: u64, seq: StreamSeq) -> Result<LeafIndex, LedgerError> {
-        self.wait(shard, |view| {
+        self.wait(shard, move |view| {
             let sealed = view.heads.get(&chain).filter(|head| head.number >= number).map(|head| Ok(head.index));
             let refused = view.rejected.get(&chain).filter(|refused| refused.seq == seq);
             sealed.or_else(|| refused.map(|refused| Err(LedgerError::Rejected(refused.reason.clone()))))
@@ -165,6 +183,11 @@ impl Engine {
         self.questions.send(question).map_err(|_| stopped())?;
         self.wake.notify_one();
         answer.recv().map_err(|_| stopped())
+    }
+
+    /// The registries as the logs of all shards have them.
+    pub(crate) fn registries(&self) -> Result<Vec<Registry>, LedgerError> {
+        self.ask(|sequencers| sequencers.iter().map(|one| one.state().registry().clone()).collect())
     }
 
     /// The registry as shard 0's log has it.
@@ -190,7 +213,19 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // Whoever wants to know how it ended calls `stop`; the files are whole either way.
         let _ = self.end();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
+}
+
+/// A vault that is gone must not be replaced by an empty one: new keys would be made for old labels.
+fn vault_is_there(ledger: &Ledger, sequencers: &[Sequencer]) -> Result<(), LedgerError> {
+    let path = ledger.folder().vault().join("slots");
+    if path.exists() || sequencers.iter().all(|sequencer| sequencer.state().events() == 0) {
+        return Ok(());
+    }
+    Err(LedgerError::Vault(format!("{} is missing, and events are on record; bring it back from a backup", path.display())))
 }
 
 fn take_up(
@@ -233,7 +268,7 @@ fn same_stream(ledger: &Ledger, bus: &EmbeddedBus, runtime: &Runtime, shard: u32
         return Ok(());
     }
     let messages = runtime.block_on(bus.read(shard, StreamSeq(cursor.seq.0 - 1), 1))?;
-    let same = messages.first().is_some_and(|message| Hash::of(&[&message.frame]) == cursor.hash);
+    let same = messages.first().is_some_and(|message| message_hash(message) == cursor.hash);
     if same { Ok(()) } else { Err(lost(format!("message {} is not the one that was read", cursor.seq.0))) }
 }
 

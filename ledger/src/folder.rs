@@ -63,7 +63,7 @@ impl Folder {
         let path = self.lock_file();
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).at("open", &path)?;
-        match file.try_lock() {
+        match try_for_a_moment(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked { path: self.root.clone(), pid: pid_in(&mut file) }),
             Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
@@ -75,11 +75,24 @@ impl Folder {
 
     /// The process that holds the folder, if one does.
     pub(crate) fn holder(&self) -> Option<Option<u32>> {
-        match self.lock() {
-            Err(LedgerError::Locked { pid, .. }) => Some(pid),
+        // A shared lock on a file opened for reading: looking must not get in the way of whoever wants to begin.
+        let mut file = File::open(self.lock_file()).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(pid_in(&mut file)),
             _ => None,
         }
     }
+}
+
+/// Somebody may just be looking who holds it.
+fn try_for_a_moment(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..10 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 fn pid_in(file: &mut File) -> Option<u32> {

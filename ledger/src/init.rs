@@ -74,15 +74,18 @@ pub fn init(root: &Path, options: &InitOptions) -> Result<Initialised, LedgerErr
         outside: options.outside.clone(),
     };
     let outside = settings.outside_folder()?;
-    let inside = std::path::absolute(&outside).at("find", &outside)?.starts_with(std::path::absolute(root).at("find", root)?);
-    if inside {
+    files::make_folder(root)?;
+    files::make_private_folder(&outside)?;
+    let (real, inner) = (root.canonicalize().at("find", root)?, outside.canonicalize().at("find", &outside)?);
+    if inner.starts_with(&real) {
         let text = format!("{} lies in the ledger's folder; keys and checkpoint copies must lie outside", outside.display());
+        let _ = std::fs::remove_dir(&outside);
         return Err(LedgerError::Invalid(text));
     }
-    files::make_folder(root)?;
     let folder = Folder::new(root);
     make_folders(&folder, &outside)?;
     make_shards(&folder, &outside, &settings)?;
+    TreeWriter::sync(root)?;
     // From here on the folder is a ledger.
     settings.write(&folder.settings())?;
     let ledger = Ledger::open(root)?;
@@ -148,7 +151,7 @@ fn first_leaf(folder: &Folder, outside: &Path, genesis: &Genesis, signer: &NoteS
     leaves.push(&entry, &[])?;
     leaves.commit()?;
     let mut tree = TreeWriter::new(&log);
-    tree.push(&entry, LeafHash::of(&entry))?;
+    tree.extend(&[&entry], &[LeafHash::of(&entry)])?;
     tree.write_partials()?;
     let text = Checkpoint::new(log_origin(&genesis.ledger, genesis.shard), tree.size(), tree.root()).to_text();
     let (mut register, _) = Register::open(&folder.register(shard))?;

@@ -100,6 +100,8 @@ fn not_reserved(name: &Name) -> Result<(), LedgerError> {
 /// after an interruption, it finishes what was begun.
 pub fn add_producer(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     not_reserved(producer)?;
+    let _turn = engine.registry_turn();
+    operator::even_out(engine)?;
     let registry = engine.registry()?;
     let path = producer_path(engine.ledger(), producer);
     let signer = if path.exists() { read(&path)? } else { make(&path, producer.as_str())? };
@@ -118,6 +120,8 @@ pub fn add_producer(engine: &Engine, producer: &Name) -> Result<(), LedgerError>
 /// Gives a producer a new key; the old one ends with the same entry. Returns when that is sealed everywhere.
 pub fn rotate(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     not_reserved(producer)?;
+    let _turn = engine.registry_turn();
+    operator::even_out(engine)?;
     let path = producer_path(engine.ledger(), producer);
     let new = path.with_added_extension("new");
     // A key that an interrupted rotation left is used, so that the registry and the file end up the same.
@@ -133,6 +137,8 @@ pub fn rotate(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
 /// Ends all keys of a producer. Returns when that is sealed everywhere. Nothing it signs is accepted from then on.
 pub fn revoke(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     not_reserved(producer)?;
+    let _turn = engine.registry_turn();
+    operator::even_out(engine)?;
     let registry = engine.registry()?;
     let keys = registry.party(producer).map(|keys| keys.keys.clone()).unwrap_or_default();
     let valid = keys.into_iter().filter(|period| period.until.is_none());

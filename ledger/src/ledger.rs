@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sharetrail_proof::entry::{Entry, Genesis};
-use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::batch::text_hash;
+use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::{ChainId, LedgerId, Name};
+use sharetrail_proof::note::Note;
 use sharetrail_proof::policy::Policy;
 
 use crate::archive::{LeafFiles, Reader};
@@ -106,6 +108,15 @@ impl Ledger {
     /// Where batch `number` of a chain is, once it is on record.
     pub fn batch_index(&self, shard: u32, chain: ChainId, number: u64) -> Result<LeafIndex, LedgerError> {
         Register::batch_in(&self.folder().register(shard), chain, number)
+    }
+
+    /// Whether the log holds, as batch `number` of a chain, the note whose text has this hash.
+    pub fn holds_batch(&self, shard: u32, chain: ChainId, number: u64, hash: &Hash) -> Result<bool, LedgerError> {
+        let index = self.batch_index(shard, chain, number)?;
+        let leaf = LeafFiles::new(&self.folder().sealed(shard)).leaf(index)?;
+        let note = leaf.entry.get(1..).and_then(|note| std::str::from_utf8(note).ok());
+        let note = note.and_then(|note| Note::parse(note).ok());
+        Ok(note.is_some_and(|note| text_hash(note.text()) == *hash))
     }
 
     /// The folder of a producer's outbox.

@@ -25,7 +25,7 @@ mod status;
 mod vault;
 
 pub use archive::{Leaf, Reader};
-pub use chain::Chain;
+pub use chain::{Chain, Cut};
 pub use engine::{Engine, catch_up};
 pub use error::LedgerError;
 pub use init::{InitOptions, Initialised, init};

@@ -3,10 +3,11 @@
 //! In scope: making the entries continue the registry's own chain, signing, waiting until they are sealed.
 //! Out of scope: what they mean. Trust: the operator's key file.
 
+use std::ops::ControlFlow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sharetrail_proof::entry::{RegistryAction, RegistryEntry, RegistryRecord};
-use sharetrail_proof::hash::LeafHash;
+use sharetrail_proof::entry::{Entry, REGISTRY, RegistryAction, RegistryEntry, RegistryRecord};
+use sharetrail_proof::hash::{LeafHash, LeafIndex};
 use sharetrail_proof::name::{Name, OPERATOR};
 
 use crate::bus::Bus;
@@ -15,13 +16,9 @@ use crate::engine::Engine;
 use crate::error::LedgerError;
 use crate::keys;
 
-/// Puts entries about one party on record in every shard.
+/// Puts entries about one party on record in every shard. The caller holds [`Engine::registry_turn`].
 pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) -> Result<(), LedgerError> {
-    let ledger = engine.ledger();
-    let operator = Name::new(OPERATOR).expect("a valid name");
-    let signer = keys::producer_signer(ledger, &operator)?;
-    let (seq, prev) = engine.registry()?.next();
-    let mut next = (seq, prev);
+    let mut next = engine.registry()?.next();
     let mut entries = Vec::new();
     for action in actions {
         let record = RegistryRecord { seq: next.0, prev: next.1, party: party.clone(), time: now(), action: action.clone() };
@@ -29,15 +26,44 @@ pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) 
         next = (next.0 + 1, LeafHash::of(&entry).0);
         entries.push(entry);
     }
-    for shard in 0..ledger.shards() {
-        let mut chain = Chain::open(engine, &signer, shard)?;
-        let all: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        let nothing: Vec<&[u8]> = entries.iter().map(|_| &[][..]).collect();
-        let (number, frame) = chain.cut(&all, &nothing);
-        let seq = engine.block_on(engine.bus().publish(shard, &operator, frame))?;
-        engine.wait_for(shard, chain.id(), number, seq)?;
+    (0..engine.ledger().shards()).try_for_each(|shard| send(engine, shard, &entries))
+}
+
+fn send(engine: &Engine, shard: u32, entries: &[Vec<u8>]) -> Result<(), LedgerError> {
+    let operator = Name::new(OPERATOR).expect("a valid name");
+    let signer = keys::producer_signer(engine.ledger(), &operator)?;
+    let mut chain = Chain::open(engine, &signer, shard)?;
+    let all: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    let nothing: Vec<&[u8]> = entries.iter().map(|_| &[][..]).collect();
+    let cut = chain.cut(&all, &nothing);
+    let seq = engine.block_on(engine.bus().publish(shard, &operator, cut.frame))?;
+    engine.wait_for(shard, chain.id(), cut.number, seq).map(|_| ())
+}
+
+/// Finishes what an interruption between two shards left: the registry is the same in all of them.
+pub(crate) fn even_out(engine: &Engine) -> Result<(), LedgerError> {
+    let nexts: Vec<u64> = engine.registries()?.iter().map(|registry| registry.next().0).collect();
+    let (ahead, most) = (0_u32..).zip(&nexts).max_by_key(|(_, next)| **next).map_or((0, 0), |(shard, next)| (shard, *next));
+    for (shard, next) in (0_u32..).zip(&nexts).filter(|(_, next)| **next < most) {
+        let missing = registry_entries(engine, ahead, *next)?;
+        send(engine, shard, &missing)?;
     }
     Ok(())
+}
+
+/// The registry entries of a shard from number `from` on.
+fn registry_entries(engine: &Engine, shard: u32, from: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+    let mut found = Vec::new();
+    engine.ledger().reader(shard)?.scan(LeafIndex(0), &mut |_, entry, _| {
+        if let [REGISTRY, ..] = entry
+            && let Ok(Entry::Registry(parsed)) = Entry::parse(entry)
+            && parsed.record.seq >= from
+        {
+            found.push(entry.to_vec());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 fn now() -> u64 {

@@ -37,7 +37,7 @@ pub(crate) struct Cursor {
     pub(crate) stream: String,
     /// The last message read.
     pub(crate) seq: StreamSeq,
-    /// SHA-256 of that message's frame.
+    /// The hash of that message's length and first bytes: see `sequencer::message_hash`.
     pub(crate) hash: Hash,
 }
 

@@ -11,13 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use sharetrail_proof::batch::Batch;
 use sharetrail_proof::checkpoint::log_origin;
-use sharetrail_proof::entry::{BATCH, EVENT, Entry};
+use sharetrail_proof::entry::{EVENT, Entry};
 use sharetrail_proof::frame::{self, Frame};
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{Name, Shard};
-use sharetrail_proof::note::Note;
 
 use crate::archive::LeafFiles;
 use crate::bus::{self, Bus, StreamId};
@@ -28,7 +26,10 @@ use crate::folder::Folder;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::register::{OutsideCopy, Register};
-use crate::sequencer::{Sequencer, Sources, Unobserved, fresh_cursor, note_text, recover_behind, stated};
+use crate::sequencer::{
+    Sequencer, Sources, Unobserved, batch_in, fresh_cursor, message_hash, note_text, recover_behind, stated,
+};
+use crate::vault::Vault;
 
 /// What a restore did.
 #[derive(Clone, Debug, Serialize)]
@@ -69,20 +70,21 @@ pub fn restore(ledger: &Ledger, from: &[PathBuf], notice: &mut dyn FnMut(String)
     for (copy, path) in copies.iter().zip(from) {
         is_a_copy(ledger, copy, path)?;
     }
-    let mut shards = Vec::new();
     let keys = bring_keys(ledger, &copies)?;
+    let shards = (0..ledger.shards()).map(|shard| restore_shard(ledger, &copies, shard, notice));
+    let shards = shards.collect::<Result<Vec<_>, _>>()?;
+    let complete = shards.iter().all(|shard| shard.missing.is_none());
     let mut frames = Vec::new();
-    for shard in 0..ledger.shards() {
-        let done = restore_shard(ledger, &copies, shard, notice)?;
-        let complete = done.missing.is_none();
-        shards.push(done);
-        if complete {
-            frames.extend(unsealed_frames(ledger, &copies, shard, notice)?);
-            renew_stream(ledger, shard, notice)?;
+    if complete {
+        for shard in &shards {
+            frames.extend(unsealed_frames(ledger, &copies, shard.shard, notice)?);
+        }
+        // Streams are renewed once all frames are in hand; those put aside are looked through again next time.
+        for shard in shards.iter().filter(|shard| shard.now > shard.had || !stream_fits(ledger, shard.shard)) {
+            renew_stream(ledger, shard.shard, notice)?;
         }
     }
     drop(lock);
-    let complete = shards.iter().all(|shard| shard.missing.is_none());
     let sent = if complete { send_again(ledger, &frames, notice)? } else { 0 };
     Ok(Restored { complete, keys_brought_back: keys, frames_sent_again: sent, shards })
 }
@@ -108,8 +110,8 @@ fn bring_keys(ledger: &Ledger, copies: &[Folder]) -> Result<u64, LedgerError> {
     Ok(brought)
 }
 
-/// The highest checkpoint known to have been decided on: size, root, and where it is known from.
-fn highest(ledger: &Ledger, copies: &[Folder], shard: u32) -> Result<Option<(TreeSize, Hash)>, LedgerError> {
+/// All checkpoints known to have been decided on, size and root.
+fn known_checkpoints(ledger: &Ledger, copies: &[Folder], shard: u32) -> Result<Vec<(TreeSize, Hash)>, LedgerError> {
     let policy = ledger.policy()?;
     let mut known = Vec::new();
     known.extend(OutsideCopy::peek(&ledger.outside()?, shard)?.as_deref().and_then(stated));
@@ -120,19 +122,27 @@ fn highest(ledger: &Ledger, copies: &[Folder], shard: u32) -> Result<Option<(Tre
         let signed = note.filter(|note| policy.open(note).is_ok());
         known.extend(signed.as_deref().and_then(note_text).as_deref().and_then(stated));
     }
-    Ok(known.into_iter().max_by_key(|(size, _)| *size))
+    Ok(known)
 }
 
 fn restore_shard(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut dyn FnMut(String)) -> Result<RestoredShard, LedgerError> {
     let mut notices = Vec::new();
     let mut sequencer = recover_behind(sources(ledger, shard)?, &mut notices)?;
     notices.into_iter().for_each(&mut *notice);
-    let had = sequencer.size();
-    let (known, root) = highest(ledger, copies, shard)?.unwrap_or((had, sequencer.root()));
+    let (had, events) = (sequencer.size(), sequencer.state().events());
+    let signed = known_checkpoints(ledger, copies, shard)?;
+    let known = signed.iter().map(|(size, _)| *size).max().unwrap_or(had).max(had);
     let mut tally = Tally::default();
-    for copy in copies {
+    for folder in std::iter::once(ledger.folder()).chain(copies) {
         if sequencer.size() < known {
-            adopt(ledger, &mut sequencer, copy, shard, known, &mut tally)?;
+            adopt_stream(&mut sequencer, ledger, folder, known, notice);
+        }
+    }
+    for copy in copies {
+        if sequencer.size() < known
+            && let Err(error) = adopt(ledger, &mut sequencer, copy, shard, known, &mut tally)
+        {
+            notice(format!("shard {shard}: {error}; what follows in that copy is not taken"));
         }
     }
     let now = sequencer.size();
@@ -141,19 +151,16 @@ fn restore_shard(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut dy
         had: had.0,
         known: known.0,
         now: now.0,
-        events_brought_back: tally.events,
+        events_brought_back: sequencer.state().events() - events,
         unreadable_events: tally.unreadable,
         missing: None,
     };
     if now < known {
         done.missing = Some((now.0, known.0));
-        done.now = had.0;
+        (done.now, done.events_brought_back, done.unreadable_events) = (had.0, 0, 0);
         return Ok(done);
     }
-    if now == known && sequencer.root() != root {
-        let found = sequencer.root();
-        return Err(LedgerError::Forked { shard, size: now.0, known: root, found, from: "the highest known checkpoint".into() });
-    }
+    sequencer.gives(&signed)?;
     if now > had {
         sequencer.seal_adopted()?;
     }
@@ -175,8 +182,48 @@ fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
 
 #[derive(Default)]
 struct Tally {
-    events: u64,
     unreadable: u64,
+}
+
+/// Takes over what the ledger's stream holds beyond the cursor, from here or from a copy of it: the same messages give
+/// the same log.
+fn adopt_stream(
+    sequencer: &mut Sequencer,
+    ledger: &Ledger,
+    folder: &Folder,
+    known: TreeSize,
+    notice: &mut dyn FnMut(String),
+) {
+    let shard = sequencer.shard();
+    let path = folder.bus().join(shard.to_string());
+    let cursor = Register::peek(&ledger.folder().register(shard)).ok().flatten().and_then(|head| head.cursor);
+    let stream = bus::peek(&path).ok().flatten().map(|info| info.id.to_string());
+    let Some(cursor) = cursor.filter(|cursor| Some(&cursor.stream) == stream.as_ref()) else { return };
+    let visited = bus::visit(&path, &mut |message| {
+        if message.seq > cursor.seq && sequencer.size() < known {
+            // Rejected or repeated then, rejected or repeated now.
+            let _ = sequencer.adopt(&message.frame);
+        }
+        Ok(())
+    });
+    if let Err(error) = visited {
+        notice(format!("shard {shard}: {error}; what follows in that stream is not taken"));
+    }
+}
+
+/// Whether the stream in the folder is the one the archive was read from, and holds what was read.
+fn stream_fits(ledger: &Ledger, shard: u32) -> bool {
+    let path = ledger.folder().bus().join(shard.to_string());
+    let (Ok(Some(head)), Ok(Some(stream))) = (Register::peek(&ledger.folder().register(shard)), bus::peek(&path)) else {
+        return false;
+    };
+    let Some(cursor) = head.cursor else { return true };
+    let mut same = cursor.seq.0 == 0;
+    let visited = bus::visit(&path, &mut |message| {
+        same |= message.seq == cursor.seq && message_hash(&message) == cursor.hash;
+        Ok(())
+    });
+    visited.is_ok() && same && stream.id.to_string() == cursor.stream && stream.last >= cursor.seq
 }
 
 /// Takes over the batches that a copy holds beyond what is here, up to the known checkpoint.
@@ -196,7 +243,7 @@ fn adopt(
     let (mut wanted, mut failed) = (0, None);
     LeafFiles::new(&sealed_folder).scan(LeafIndex(sequencer.size().0), to, &mut |_, entry, sealed| {
         if group.is_empty() {
-            wanted = batch_count(entry).map_or(1, |count| count + 1);
+            wanted = batch_in(entry).map_or(1, |batch| batch.count as usize + 1);
         }
         group.push((entry.to_vec(), sealed.to_vec()));
         if group.len() < wanted {
@@ -216,21 +263,17 @@ fn adopt(
 }
 
 impl Tally {
-    fn count(&mut self, vault: &crate::vault::Vault, group: &[(Vec<u8>, Vec<u8>)]) -> Result<(), LedgerError> {
-        for (entry, _) in group.iter().filter(|(entry, _)| entry.first() == Some(&EVENT)) {
-            self.events += 1;
+    fn count(&mut self, vault: &Vault, group: &[(Vec<u8>, Vec<u8>)]) -> Result<(), LedgerError> {
+        let Some(producer) = batch_in(&group[0].0).map(|batch| batch.producer) else { return Ok(()) };
+        for (entry, sealed) in group.iter().filter(|(entry, _)| entry.first() == Some(&EVENT)) {
             if let Ok(Entry::Event(event)) = Entry::parse(entry) {
-                self.unreadable += u64::from(!vault.has_key(&event.label)?);
+                let key = vault.key(&event.label)?;
+                let opens = key.is_some_and(|key| key.for_producer(&producer).sealer().open(&event, sealed).is_ok());
+                self.unreadable += u64::from(!opens);
             }
         }
         Ok(())
     }
-}
-
-fn batch_count(entry: &[u8]) -> Option<usize> {
-    let (&BATCH, note) = entry.split_first()? else { return None };
-    let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
-    Some(Batch::parse(note.text()).ok()?.count as usize)
 }
 
 /// The frame that a batch came in, made again from the archive.
@@ -252,8 +295,7 @@ fn unsealed_frames(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut 
     let mut notices = Vec::new();
     let sequencer = recover_behind(sources(ledger, shard)?, &mut notices)?;
     let mut found: Vec<Unsealed> = Vec::new();
-    for folder in std::iter::once(ledger.folder()).chain(copies) {
-        let path = folder.bus().join(shard.to_string());
+    for path in std::iter::once(ledger.folder()).chain(copies).flat_map(|folder| streams_of(folder, shard)) {
         let visited = bus::visit(&path, &mut |message| {
             let Ok(frame) = Frame::parse(&message.frame) else { return Ok(()) };
             let next = sequencer.state().head(frame.batch.chain).map_or(0, |head| head.number + 1);
@@ -268,6 +310,12 @@ fn unsealed_frames(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut 
         }
     }
     Ok(found)
+}
+
+/// The stream of a shard in a folder, and those that were put aside before.
+fn streams_of(folder: &Folder, shard: u32) -> Vec<PathBuf> {
+    let aside = (1..).map(|number| folder.bus().join(format!("{shard}.old-{number}"))).take_while(|path| path.exists());
+    std::iter::once(folder.bus().join(shard.to_string())).chain(aside).collect()
 }
 
 /// Puts a stream aside that is not the one the archive was read from, and begins another.

@@ -67,6 +67,7 @@ pub(crate) struct Bulk {
     skipped: AtomicU64,
     refused: AtomicU64,
     bad: Mutex<Vec<BadLine>>,
+    stopped: Mutex<Option<PublishError>>,
 }
 
 impl Bulk {
@@ -88,6 +89,11 @@ impl Bulk {
         }
     }
 
+    /// What stopped the recording, if something did.
+    pub(crate) fn stopped(&self) -> Result<(), PublishError> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+
     pub(crate) fn summary(&self, seconds: f64) -> RecordSummary {
         let progress = self.progress();
         let mut refused = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -106,9 +112,14 @@ impl RecordProgress {
 
 impl Tickets for Bulk {
     fn refused(&self, line: u64, error: PublishError) {
-        let field = error.field().map(str::to_owned);
-        let bad = BadLine { line, field, reason: error.to_string(), refusal: error.is_refusal() };
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner).push(bad);
+        if error.is_about_the_event() {
+            let field = error.field().map(str::to_owned);
+            let bad = BadLine { line, field, reason: error.to_string(), refusal: error.is_refusal() };
+            self.bad.lock().unwrap_or_else(PoisonError::into_inner).push(bad);
+        } else {
+            // A full disk is not the line's fault, nor worth a report for each line.
+            self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
         self.refused.fetch_add(1, Ordering::AcqRel);
     }
     fn accepted(&self, _: u64) {

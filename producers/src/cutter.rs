@@ -6,10 +6,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sharetrail_ledger::bus::{Bus, BusFuture, StreamSeq};
-use sharetrail_ledger::{Chain, LedgerError};
+use sharetrail_ledger::{Chain, Cut, LedgerError};
 use sharetrail_proof::batch::MAX_BATCH_ENTRIES;
 use sharetrail_proof::entry::{EVENT_BYTES, EntryId};
-use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::ChainId;
 
 use crate::error::PublishError;
@@ -36,6 +36,8 @@ pub(crate) struct BatchPlace {
     pub(crate) shard: u32,
     pub(crate) chain: ChainId,
     pub(crate) number: u64,
+    /// The hash of its note's text.
+    pub(crate) hash: Hash,
     /// How often the chain had been set back when it was cut.
     pub(crate) round: u64,
 }
@@ -75,9 +77,10 @@ impl Chains {
         let entries: Vec<&[u8]> = events.iter().map(|event| &event.entry[..]).collect();
         let sealed: Vec<&[u8]> = events.iter().map(|event| event.sealed.as_slice()).collect();
         let mut shared = self.lock(shard);
-        let (number, frame) = shared.chain.cut(&entries, &sealed);
+        let Cut { number, hash, frame } = shared.chain.cut(&entries, &sealed);
         let stored = self.bus.publish(shard, shared.chain.producer(), frame);
-        InFlight { place: BatchPlace { shard, chain: shared.chain.id(), number, round: shared.round }, events, stored }
+        let place = BatchPlace { shard, chain: shared.chain.id(), number, hash, round: shared.round };
+        InFlight { place, events, stored }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -38,6 +39,8 @@ pub(crate) struct Index {
     folder: PathBuf,
     rows: Keyspace,
     db: Database,
+    /// Whether events are missing from it, so that its cursor must not move.
+    broken: AtomicBool,
 }
 
 impl Index {
@@ -69,7 +72,7 @@ impl Index {
             Ok((db, rows))
         };
         let (db, rows) = open().map_err(|error: fjall::Error| failed(folder, &error))?;
-        Ok(Self { folder: folder.to_owned(), rows, db })
+        Ok(Self { folder: folder.to_owned(), rows, db, broken: AtomicBool::new(false) })
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> PublishError {
@@ -148,12 +151,15 @@ impl Index {
             value.extend(index.0.to_be_bytes());
             batch.insert(&self.rows, id, value);
         }
-        if let Some((size, root)) = cursor {
+        if let Some((size, root)) = cursor.filter(|_| !self.broken.load(Ordering::Acquire)) {
             let mut value = size.0.to_be_bytes().to_vec();
             value.extend(root.0);
             batch.insert(&self.rows, shard_key(shard), value);
         }
-        batch.commit().map_err(|error| self.failed(&error))
+        batch.commit().map_err(|error| {
+            self.broken.store(true, Ordering::Release);
+            self.failed(&error)
+        })
     }
 
     /// Hands everything to the operating system; a power loss costs following the log again, nothing else.
@@ -260,8 +266,8 @@ impl Moving {
         }
     }
 
-    /// Events were sealed and stand in the index; gives the tickets that waited for them.
-    pub(crate) fn sealed(&self, shard: u32, events: &[(EntryId, LeafIndex)]) -> Vec<(Ticket, LeafIndex)> {
+    /// Events were sealed; gives the tickets that waited for them. Those that do not stand in the index stay here.
+    pub(crate) fn sealed(&self, shard: u32, events: &[(EntryId, LeafIndex)], indexed: bool) -> Vec<(Ticket, LeafIndex)> {
         let mut state = self.state();
         let mut tickets = Vec::new();
         for (id, index) in events {
@@ -271,7 +277,9 @@ impl Moving {
             }
         }
         let after = state.handed_out;
-        state.done.push_back((after, events.iter().map(|(id, _)| *id).collect()));
+        if indexed {
+            state.done.push_back((after, events.iter().map(|(id, _)| *id).collect()));
+        }
         tickets
     }
 

@@ -41,6 +41,7 @@ struct State {
     accepted: bool,
     sealed: Option<(u32, LeafIndex, bool)>,
     refused: Option<PublishError>,
+    told: bool,
 }
 
 /// The shared half of a [`Pending`].
@@ -92,7 +93,11 @@ impl Pending {
                     return Ok(answer);
                 }
                 if let Some(error) = state.refused.take() {
+                    state.told = true;
                     return Err(error);
+                }
+                if state.told {
+                    return Err(PublishError::Stopped { reason: "it was refused, and the reason was told before".into() });
                 }
             }
             changed.await;

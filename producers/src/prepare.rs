@@ -85,6 +85,11 @@ impl Workshop {
         }
     }
 
+    /// Asks the vault anew for every customer.
+    pub(crate) fn forget_customers(&self) {
+        self.customers.clear();
+    }
+
     /// Prepares a chunk. An event that is at fault is refused alone; what stops all is an error of each.
     pub(crate) fn prepare(&self, chunk: &Chunk) -> Prepared {
         let now = now();

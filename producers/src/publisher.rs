@@ -55,8 +55,11 @@ struct Dispatch {
 impl Dispatch {
     fn hand_out(&mut self, chunk: Chunk) -> Result<(), PublishError> {
         self.moving.hand_out();
-        let stopped = |_| PublishError::Stopped { reason: "its workers have ended".into() };
-        self.workers[self.next].send(chunk).map_err(stopped)?;
+        let stopped = || PublishError::Stopped { reason: "its workers have ended".into() };
+        if let Err(gone) = self.workers[self.next].send(chunk) {
+            gone.0.items.iter().for_each(|(_, ticket)| ticket.refused(stopped()));
+            return Err(stopped());
+        }
         self.next = (self.next + 1) % self.workers.len();
         Ok(())
     }
@@ -90,6 +93,7 @@ impl Publisher {
             chains: Arc::clone(&chains),
             moving: Arc::clone(&moving),
             index: Arc::clone(&index),
+            workshop: Arc::clone(&workshop),
             views,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -131,18 +135,19 @@ impl Publisher {
         progress: &(dyn Fn(&RecordProgress) + Sync),
     ) -> Result<RecordSummary, PublishError> {
         let began = Instant::now();
-        let bulk = Arc::new(Bulk::default());
+        let (bulk, gathered) = (Arc::new(Bulk::default()), Mutex::new(Gathered::new()));
         let read = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| self.read_lines(input, &bulk));
+            let reader = scope.spawn(|| self.read_lines(input, &bulk, &gathered));
             while !reader.is_finished() {
                 progress(&bulk.progress());
                 std::thread::sleep(TICK);
+                self.hand_out_stale(&gathered)?;
             }
-            reader.join()
+            reader.join().unwrap_or_else(|_| Err(PublishError::Stopped { reason: "the reading thread panicked".into() }))
         });
-        let read = read.unwrap_or_else(|_| Err(PublishError::Stopped { reason: "the reading thread panicked".into() }));
         self.wait_until_done(&bulk, progress)?;
         self.index.persist()?;
+        bulk.stopped()?;
         read.map(|()| bulk.summary(began.elapsed().as_secs_f64()))
     }
 
@@ -160,10 +165,9 @@ impl Publisher {
         }
     }
 
-    fn read_lines(&self, input: impl Read, bulk: &Arc<Bulk>) -> Result<(), PublishError> {
+    fn read_lines(&self, input: impl Read, bulk: &Arc<Bulk>, gathered: &Mutex<Gathered>) -> Result<(), PublishError> {
         let owner: Arc<dyn Tickets> = Arc::clone(bulk) as Arc<dyn Tickets>;
         let (mut lines, mut count) = (Lines::new(input), 0);
-        let mut chunk = empty_chunk();
         let outcome = loop {
             match lines.next() {
                 Err(error) => break Err(PublishError::Input(error)),
@@ -174,18 +178,22 @@ impl Publisher {
                 }
                 Ok(Some(Line::Whole(number, content))) => {
                     count += 1;
-                    add(&mut chunk, content, Ticket { owner: Arc::clone(&owner), number });
+                    let full = lock(gathered).add(content, Ticket { owner: Arc::clone(&owner), number });
+                    full.map_or(Ok(()), |chunk| self.dispatch().hand_out(chunk))?;
                 }
             }
-            if chunk.items.len() == CHUNK_EVENTS || chunk.buffer.len() > CHUNK_BYTES {
-                bulk.read(lines.bytes_read(), count);
-                self.dispatch().hand_out(std::mem::replace(&mut chunk, empty_chunk()))?;
-            }
+            bulk.read(lines.bytes_read(), count);
         };
         bulk.read(lines.bytes_read(), count);
-        chunk.flush = true;
-        self.dispatch().hand_out(chunk)?;
+        let last = lock(gathered).take(true);
+        self.dispatch().hand_out(last)?;
         outcome
+    }
+
+    /// Lines that have waited for company through a whole tick go out alone: a slow pipe must not hold them back.
+    fn hand_out_stale(&self, gathered: &Mutex<Gathered>) -> Result<(), PublishError> {
+        let stale = lock(gathered).stale();
+        stale.map_or(Ok(()), |chunk| self.dispatch().hand_out(chunk))
     }
 
     fn dispatch(&self) -> std::sync::MutexGuard<'_, Dispatch> {
@@ -218,6 +226,43 @@ impl Drop for Publisher {
             self.end();
         }
     }
+}
+
+/// Lines that were read and not handed out yet.
+struct Gathered {
+    chunk: Chunk,
+    /// How many there were at the last tick.
+    seen: usize,
+}
+
+impl Gathered {
+    fn new() -> Self {
+        Self { chunk: empty_chunk(), seen: 0 }
+    }
+
+    /// Adds a line; gives the chunk once it is full.
+    fn add(&mut self, content: &[u8], ticket: Ticket) -> Option<Chunk> {
+        add(&mut self.chunk, content, ticket);
+        let full = self.chunk.items.len() == CHUNK_EVENTS || self.chunk.buffer.len() > CHUNK_BYTES;
+        full.then(|| self.take(false))
+    }
+
+    fn take(&mut self, flush: bool) -> Chunk {
+        self.seen = 0;
+        Chunk { flush, ..std::mem::replace(&mut self.chunk, empty_chunk()) }
+    }
+
+    /// The chunk, if it holds lines and has not grown since the last time this was asked.
+    fn stale(&mut self) -> Option<Chunk> {
+        let waiting = self.chunk.items.len();
+        let is_stale = waiting > 0 && waiting == self.seen;
+        self.seen = waiting;
+        is_stale.then(|| self.take(true))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn too_long(found: usize) -> ContentError {

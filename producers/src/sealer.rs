@@ -7,13 +7,17 @@
 use std::sync::Arc;
 
 use sharetrail_ledger::bus::StreamSeq;
-use sharetrail_ledger::{Ledger, RejectedBatch, ShardView};
+use sharetrail_ledger::{Ledger, LedgerError, RejectedBatch, ShardView};
 use sharetrail_proof::hash::{LeafIndex, TreeSize};
 use tokio::sync::{mpsc, watch};
 
 use crate::cutter::{BatchEvent, BatchPlace, Chains, InFlight, refuse};
 use crate::error::PublishError;
 use crate::index::{Index, Moving};
+use crate::prepare::Workshop;
+
+/// How often a batch is signed again before its events are refused: as often as it could lose one event each, and more.
+const TRIES_MAX: usize = 2 * sharetrail_proof::batch::MAX_BATCH_ENTRIES;
 
 /// What the sealing tasks share.
 pub(crate) struct Sealer {
@@ -21,6 +25,7 @@ pub(crate) struct Sealer {
     pub(crate) chains: Arc<Chains>,
     pub(crate) moving: Arc<Moving>,
     pub(crate) index: Arc<Index>,
+    pub(crate) workshop: Arc<Workshop>,
     pub(crate) views: Vec<watch::Receiver<Arc<ShardView>>>,
 }
 
@@ -63,7 +68,13 @@ impl Sealer {
     async fn seal_all(self: Arc<Self>, mut stored: mpsc::Receiver<(StreamSeq, InFlight)>) {
         while let Some((seq, batch)) = stored.recv().await {
             let mut next = Some((seq, batch));
+            let mut tries = 0;
             while let Some((seq, batch)) = next.take() {
+                tries += 1;
+                if tries > TRIES_MAX {
+                    refuse(&self.moving, batch.events, "the sequencer let none of its batches in");
+                    break;
+                }
                 next = self.see_to(seq, batch).await;
             }
         }
@@ -81,7 +92,10 @@ impl Sealer {
                 self.set_back(batch.place.shard, batch.place.round);
                 self.again(batch.place.shard, events).await
             }
-            Fate::Overtaken => self.again(batch.place.shard, batch.events).await,
+            Fate::Overtaken => {
+                self.set_back(batch.place.shard, batch.place.round);
+                self.again(batch.place.shard, batch.events).await
+            }
             Fate::Halted(reason) => {
                 refuse(&self.moving, batch.events, &reason);
                 None
@@ -97,15 +111,7 @@ impl Sealer {
                 return Fate::Rejected(rejected.clone());
             }
             if now.seq >= seq {
-                if self.chains.lock(batch.shard).round != batch.round {
-                    return Fate::Overtaken;
-                }
-                if now.heads.get(&batch.chain).is_some_and(|head| head.number >= batch.number) {
-                    return match self.ledger.batch_index(batch.shard, batch.chain, batch.number) {
-                        Ok(index) => Fate::Sealed { index, view: now },
-                        Err(error) => Fate::Halted(error.to_string()),
-                    };
-                }
+                return self.decided(batch, now).unwrap_or_else(|error| Fate::Halted(error.to_string()));
             }
             if let Some(reason) = &now.halted {
                 return Fate::Halted(reason.clone());
@@ -116,15 +122,29 @@ impl Sealer {
         }
     }
 
+    /// The sequencer has decided on the batch and did not say that it was rejected: it is on record, or it was passed over
+    /// because one before it in the chain was rejected.
+    fn decided(&self, batch: BatchPlace, view: Arc<ShardView>) -> Result<Fate, LedgerError> {
+        let BatchPlace { shard, chain, number, hash, .. } = batch;
+        let reached = view.heads.get(&chain).is_some_and(|head| head.number >= number);
+        if !reached || !self.ledger.holds_batch(shard, chain, number, &hash)? {
+            return Ok(Fate::Overtaken);
+        }
+        Ok(Fate::Sealed { index: self.ledger.batch_index(shard, chain, number)?, view })
+    }
+
     fn sealed(&self, batch: InFlight, index: LeafIndex, view: &ShardView) {
         let at = |position: usize| LeafIndex(index.0 + 1 + position as u64);
         let ids: Vec<_> = batch.events.iter().enumerate().map(|(position, event)| (event.id, at(position))).collect();
         let end = TreeSize(at(batch.events.len()).0);
         // The cursor needs the root at its size, which is at hand where a checkpoint ends with this batch.
-        let cursor = (view.checkpoint.size == end).then_some((end, view.checkpoint.root));
-        // The index can be made again from the log; an event must not fail because of it.
-        let _ = self.index.insert(batch.place.shard, &ids, cursor);
-        let waiting = self.moving.sealed(batch.place.shard, &ids);
+        // Once a chain was set back, batches are seen to out of the log's order, and a cursor could pass one by.
+        let in_order = batch.place.round == 0 && view.checkpoint.size == end;
+        let cursor = in_order.then_some((end, view.checkpoint.root));
+        // The index can be made again from the log, so an event does not fail because of it; but what is not in the index
+        // must stay in memory, or a repeat would be recorded twice.
+        let indexed = self.index.insert(batch.place.shard, &ids, cursor).is_ok();
+        let waiting = self.moving.sealed(batch.place.shard, &ids, indexed);
         for (event, (_, index)) in batch.events.iter().zip(&ids) {
             event.ticket.sealed(batch.place.shard, *index, false);
         }
@@ -139,6 +159,8 @@ impl Sealer {
             Some(position) if position < events.len() => vec![events.remove(position)],
             _ => std::mem::take(&mut events),
         };
+        // A customer may have been erased: whoever comes next gets a label that is valid now.
+        self.workshop.forget_customers();
         for event in refused {
             let rejected = || PublishError::Rejected { reason: rejected.reason.clone() };
             self.moving.refused(&event.id).iter().for_each(|waiting| waiting.refused(rejected()));

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::batch::{Batch, text_hash};
 use crate::entry::{Entry, EntryError, ErasureEntry, Genesis, RegistryEntry};
 use crate::frame::{Frame, FrameError};
-use crate::hash::{Hash, LeafHash, LeafIndex, TreeSize};
+use crate::hash::{Hash, LeafHash, LeafIndex, TreeSize, leaf_hashes};
 use crate::name::{ChainId, Label, Name, OPERATOR, RECOVERY, Shard};
 use crate::note::NoteError;
 use crate::registry::{Registry, RegistryError};
@@ -260,7 +260,7 @@ impl LogState {
         }
         self.is_signed(frame, index)?;
         self.follows(batch, hash)?;
-        let leaves: Vec<LeafHash> = frame.entries.iter().map(|entry| LeafHash::of(entry)).collect();
+        let leaves = leaf_hashes(&frame.entries);
         let root = root_of(&leaves);
         if root != batch.root {
             return Err(Rejection::Root { expected: batch.root, found: root });

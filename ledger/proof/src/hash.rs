@@ -9,6 +9,8 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::lanes::Messages;
+
 /// A SHA-256 hash: an interior node, a root or a commitment. Displayed as standard base64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash(pub [u8; 32]);
@@ -77,6 +79,26 @@ impl<'de> Deserialize<'de> for Hash {
 /// `SHA-256(0x00 ‖ entry)` (RFC 6962 §2.1): the hash of an entry, the same in its batch's tree and in the log's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeafHash(pub Hash);
+
+/// Nodes over neighbouring hashes, `hashes` taken two by two; an odd last one is passed over.
+pub fn node_hashes(hashes: &[Hash]) -> Vec<Hash> {
+    let mut messages = Messages::new(65, hashes.len() / 2);
+    for pair in hashes.chunks_exact(2) {
+        messages.push(&[&[0x01], &pair[0].0, &pair[1].0]);
+    }
+    messages.hash()
+}
+
+/// The leaf hashes of many entries; neighbours of one length are hashed side by side.
+pub fn leaf_hashes(entries: &[&[u8]]) -> Vec<LeafHash> {
+    let mut hashes = Vec::with_capacity(entries.len());
+    for run in entries.chunk_by(|a, b| a.len() == b.len()) {
+        let mut messages = Messages::new(run[0].len() + 1, run.len());
+        run.iter().for_each(|entry| messages.push(&[&[0x00], entry]));
+        hashes.extend(messages.hash().into_iter().map(LeafHash));
+    }
+    hashes
+}
 
 impl LeafHash {
     /// Hashes an entry's bytes.

@@ -17,6 +17,7 @@ pub mod dossier;
 pub mod entry;
 pub mod frame;
 pub mod hash;
+mod lanes;
 pub mod name;
 pub mod note;
 pub mod policy;

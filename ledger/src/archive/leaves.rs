@@ -114,6 +114,9 @@ impl LeafWriter {
     pub(crate) fn push(&mut self, entry: &[u8], sealed: &[u8]) -> Result<(), LedgerError> {
         if self.size > self.first && self.size - self.first == LEAVES_PER_FILE {
             self.commit()?;
+            // A start makes only the last file's offsets anew.
+            let folder = self.folder.clone();
+            self.files()?.1.sync_data().at("sync", &folder)?;
             (self.first, self.end, self.files) = (self.size, 0, None);
         }
         self.offsets.extend((self.end + self.data.len() as u64).to_be_bytes());

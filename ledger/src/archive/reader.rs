@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use sharetrail_proof::checkpoint::Checkpoint;
-use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
+use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize};
 use sharetrail_proof::note::Note;
-use sharetrail_proof::tiles::{ReadError, RecentTiles, Tile, TileReader};
+use sharetrail_proof::tiles::{FULL_WIDTH, ReadError, RecentTiles, Tile, TileReader};
 use sharetrail_proof::tree::{
     CompactRange, ConsistencyProof, InclusionProof, ProveError, prove_consistency, prove_inclusion, range_at,
 };
@@ -84,6 +84,23 @@ impl Reader {
         visit: &mut dyn FnMut(LeafIndex, &[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), LedgerError> {
         self.leaves.scan(from, self.size(), visit)
+    }
+
+    /// The hashes of `count` leaves from `first` on, as the tiles have them; fewer where the log ends before.
+    pub fn leaf_hashes(&self, first: LeafIndex, count: usize) -> Result<Vec<LeafHash>, LedgerError> {
+        let width = u64::from(FULL_WIDTH);
+        let end = self.size().0.min(first.0.saturating_add(count as u64));
+        let mut hashes = Vec::with_capacity(count);
+        for number in first.0 / width..end.div_ceil(width) {
+            let Some(tile) = Tile::at(0, number, self.size()) else { break };
+            let bytes = read_tile(&self.log, tile)?;
+            let from = usize::try_from(first.0.saturating_sub(number * width)).expect("within a tile");
+            let to = usize::try_from((end - number * width).min(width)).expect("within a tile");
+            let found = bytes.as_chunks::<32>().0.get(from..to);
+            let found = found.ok_or_else(|| LedgerError::damaged(&self.log.join(tile.to_string()), None, "the tile is short"))?;
+            hashes.extend(found.iter().map(|hash| LeafHash(Hash(*hash))));
+        }
+        Ok(hashes)
     }
 
     /// The proof that a leaf is in the checkpoint's tree.

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sharetrail_proof::hash::{Hash, LeafHash, TreeSize};
-use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, Tile, append_entry, bundles_between, tiles_between};
+use sharetrail_proof::tiles::{
+    Bundle, FULL_WIDTH, Tile, TileError, append_entry, bundles_between, parse_bundle, tiles_between,
+};
 use sharetrail_proof::tree::CompactRange;
 
 use crate::error::{At, LedgerError};
@@ -44,8 +46,7 @@ impl TreeWriter {
             writer.levels[level] = read_tile(folder, tile)?;
         }
         if let Some(bundle) = Bundle::at(size.0 / u64::from(FULL_WIDTH), size).filter(|bundle| bundle.width() < FULL_WIDTH) {
-            let path = folder.join(bundle.to_string());
-            writer.bundle = fs::read(&path).at("read", &path)?;
+            writer.bundle = read_bundle(folder, bundle)?;
         }
         Ok(writer)
     }
@@ -58,25 +59,26 @@ impl TreeWriter {
         self.range.root()
     }
 
-    /// Appends a leaf; tiles and bundles that it completes are written.
-    pub(crate) fn push(&mut self, entry: &[u8], leaf: LeafHash) -> Result<(), LedgerError> {
-        append_entry(&mut self.bundle, entry).map_err(|error| LedgerError::Invalid(error.to_string()))?;
-        let index = self.range.size().0;
-        let mut completed = Vec::new();
-        self.range.push_with(leaf, &mut |level, index, hash| {
+    /// Appends leaves; tiles and bundles that they complete are written.
+    pub(crate) fn extend(&mut self, entries: &[&[u8]], leaves: &[LeafHash]) -> Result<(), LedgerError> {
+        debug_assert_eq!(entries.len(), leaves.len());
+        let mut size = self.range.size().0;
+        for entry in entries {
+            append_entry(&mut self.bundle, entry).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+            size += 1;
+            if size.is_multiple_of(FULL_WIDTH.into()) {
+                let bundle = whole(Bundle::new(size / u64::from(FULL_WIDTH) - 1, FULL_WIDTH));
+                let bytes = std::mem::take(&mut self.bundle);
+                self.write_full(&bundle.to_string(), &bytes)?;
+            }
+        }
+        let mut completed = Vec::with_capacity(leaves.len() + leaves.len() / 128);
+        self.range.extend_with(leaves, &mut |level, index, hash| {
             if level % 8 == 0 {
                 completed.push((level / 8, index, hash));
             }
         });
-        for (level, index, hash) in completed {
-            self.hash(level, index, &hash)?;
-        }
-        if (index + 1).is_multiple_of(FULL_WIDTH.into()) {
-            let bundle = whole(Bundle::new(index / u64::from(FULL_WIDTH), FULL_WIDTH));
-            let bytes = std::mem::take(&mut self.bundle);
-            self.write_full(&bundle.to_string(), &bytes)?;
-        }
-        Ok(())
+        completed.into_iter().try_for_each(|(level, index, hash)| self.hash(level, index, &hash))
     }
 
     fn hash(&mut self, level: u8, index: u64, hash: &Hash) -> Result<(), LedgerError> {
@@ -175,6 +177,22 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
         }
         other => other.at("write", path),
     }
+}
+
+/// The bytes of a partial bundle: from its file, or from the front of the full one that has replaced it.
+fn read_bundle(folder: &Path, bundle: Bundle) -> Result<Vec<u8>, LedgerError> {
+    let path = folder.join(bundle.to_string());
+    if let Some(bytes) = files::read_if_there(&path)? {
+        return Ok(bytes);
+    }
+    let path = folder.join(whole(Bundle::new(bundle.index(), FULL_WIDTH)).to_string());
+    let full = fs::read(&path).at("read", &path)?;
+    let damaged = |error: TileError| LedgerError::damaged(&path, None, error.to_string());
+    let mut bytes = Vec::new();
+    for entry in parse_bundle(&full, FULL_WIDTH).map_err(damaged)?.iter().take(bundle.width().into()) {
+        append_entry(&mut bytes, entry).map_err(damaged)?;
+    }
+    Ok(bytes)
 }
 
 /// The bytes of a tile as a tree of some size has it: from the partial file, or from the front of the full one.

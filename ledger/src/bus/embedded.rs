@@ -16,6 +16,7 @@ use super::segment::{Stream, StreamReader, View};
 use super::{Bus, BusFuture, Message, StreamId, StreamInfo, StreamSeq};
 use crate::error::LedgerError;
 use crate::files;
+use crate::folder::Lock;
 
 /// The most frames that wait for one sync.
 const GROUP_MAX: usize = 64;
@@ -58,9 +59,17 @@ pub struct EmbeddedBus {
     requests: Option<SyncSender<Request>>,
     writer: Option<JoinHandle<()>>,
     arrivals: watch::Receiver<u64>,
+    /// Held as long as somebody can publish, which may be longer than the engine lives.
+    lock: Option<Arc<Lock>>,
 }
 
 impl EmbeddedBus {
+    /// Keeps the ledger's folder held until the last user of this bus is gone.
+    pub(crate) fn holding(mut self, lock: &Arc<Lock>) -> Self {
+        self.lock = Some(Arc::clone(lock));
+        self
+    }
+
     /// Opens the streams of all shards in `folder`, and says what had to be cut off. The caller holds the folder's lock.
     pub fn open(folder: &Path, shards: u32) -> Result<(Self, Vec<String>), LedgerError> {
         let (mut streams, mut notices) = (Vec::new(), Vec::new());
@@ -75,7 +84,7 @@ impl EmbeddedBus {
         let theirs = Arc::clone(&streams);
         let writer = std::thread::Builder::new().name("bus".into()).spawn(move || write(&theirs, &waiting, &stored));
         let writer = writer.map_err(|source| LedgerError::File { doing: "start a thread for", path: folder.to_owned(), source })?;
-        Ok((Self { streams, requests: Some(requests), writer: Some(writer), arrivals }, notices))
+        Ok((Self { streams, requests: Some(requests), writer: Some(writer), arrivals, lock: None }, notices))
     }
 
     fn stream(&self, shard: u32) -> Result<&ShardStream, LedgerError> {

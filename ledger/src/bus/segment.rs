@@ -100,7 +100,7 @@ impl Stream {
         let acked = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&acked_path);
         let acked = acked.at("open", &acked_path)?;
         let (end, last) = whole_records(&path, &bytes, first)?;
-        let promised = read_acked(&acked, first);
+        let promised = read_acked(&acked_path, &acked, first)?;
         if promised > end {
             let what = format!("an acknowledged message is damaged or missing (bytes {end} to {promised})");
             return Err(LedgerError::damaged(&path, Some(end), what));
@@ -139,6 +139,13 @@ impl Stream {
 
     /// Writes and syncs what was appended. On an error nothing of it counts, and the file is as it was.
     pub(super) fn commit(&mut self, before: StreamSeq) -> Result<(), LedgerError> {
+        if self.end >= SEGMENT_BYTES
+            && let Err(error) = self.roll(before.0 + 1)
+        {
+            self.buffer.clear();
+            self.last = before.0;
+            return Err(error);
+        }
         let path = segment_path(&self.folder, *self.segments.last().expect("there is always one"));
         let written = self.file.write_all_at(&self.buffer, self.end).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
@@ -153,12 +160,12 @@ impl Stream {
         let first = *self.segments.last().expect("there is always one");
         let mut note = first.to_be_bytes().to_vec();
         note.extend(self.end.to_be_bytes());
-        self.acked.write_all_at(&note, 0).at("write", &self.folder.join("acked"))?;
-        if self.end >= SEGMENT_BYTES { self.roll() } else { Ok(()) }
+        // The frames are durable: a note that cannot be written is no reason to say otherwise.
+        let _ = self.acked.write_all_at(&note, 0);
+        Ok(())
     }
 
-    fn roll(&mut self) -> Result<(), LedgerError> {
-        let first = self.last + 1;
+    fn roll(&mut self, first: u64) -> Result<(), LedgerError> {
         self.file = begin(&self.folder, self.id, first)?;
         self.segments.push(first);
         self.end = HEAD_BYTES;
@@ -210,14 +217,19 @@ impl StreamReader {
     }
 }
 
-fn read_acked(file: &File, first: u64) -> u64 {
+/// Bytes of the last segment that were acknowledged, as far as that was noted.
+fn read_acked(path: &Path, file: &File, last: u64) -> Result<u64, LedgerError> {
     let mut bytes = [0; 16];
     if file.read_exact_at(&mut bytes, 0).is_err() {
-        return 0;
+        return Ok(0);
     }
     let (segment, end) = bytes.split_at(8);
     let number = |part: &[u8]| u64::from_be_bytes(part.try_into().expect("eight bytes"));
-    if number(segment) == first { number(end) } else { 0 }
+    if number(segment) > last {
+        let what = format!("the segment from message {} on is missing, and messages in it were acknowledged", number(segment));
+        return Err(LedgerError::damaged(path, None, what));
+    }
+    Ok(if number(segment) == last { number(end) } else { 0 })
 }
 
 fn segments_in(folder: &Path) -> Result<Vec<u64>, LedgerError> {

@@ -16,18 +16,19 @@ use sharetrail_proof::acceptance::{Accepted, ChainHead, LogState, Rejection, Ver
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
-use sharetrail_proof::name::{ChainId, Label};
+use sharetrail_proof::name::{ChainId, Label, Name};
 use sharetrail_proof::note::{Note, NoteSigner};
+use sharetrail_proof::tree::range_at;
 use tokio::sync::watch;
 
-use crate::archive::{LeafFiles, LeafWriter, TreeWriter};
+use crate::archive::{LeafFiles, LeafWriter, TreeWriter, proving, tile_reader};
 use crate::bus::{Message, StreamId, StreamSeq};
 use crate::error::LedgerError;
 use crate::files;
 use crate::folder::Folder;
 use crate::register::{Cursor, Head, OutsideCopy, Register};
 
-pub(crate) use recover::{Sources, recover, recover_behind};
+pub(crate) use recover::{Sources, batch_in, recover, recover_behind};
 
 /// Leaves after which the tiles are synced and the state is noted, so that a start has little to fold again.
 const SNAPSHOT_LEAVES: u64 = 65_536;
@@ -156,18 +157,13 @@ impl Sequencer {
             self.cursor.seq = message.seq;
         }
         let Some(last) = messages.last() else { return Ok(()) };
-        self.cursor.hash = Hash::of(&[&last.frame]);
+        self.cursor.hash = message_hash(last);
         self.seal()
     }
 
     /// The number of leaves.
     pub(crate) fn size(&self) -> TreeSize {
         self.tree.size()
-    }
-
-    /// The root over them.
-    pub(crate) fn root(&self) -> Hash {
-        self.tree.root()
     }
 
     /// Takes over a batch of another archive of this log; it counts once [`Sequencer::seal_adopted`] returns.
@@ -182,6 +178,21 @@ impl Sequencer {
             Ok(_) => Err(wrong("it is there twice".into())),
             Err(rejection) => Err(wrong(rejection.to_string())),
         }
+    }
+
+    /// Compares what is here, adopted leaves included, with checkpoints that are known to have been signed.
+    pub(crate) fn gives(&self, known: &[(TreeSize, Hash)]) -> Result<(), LedgerError> {
+        self.tree.write_partials()?;
+        let log = self.folder.log(self.shard);
+        let tiles = tile_reader(&log, self.size());
+        for (size, root) in known.iter().filter(|(size, _)| *size <= self.size()) {
+            let found = range_at(&tiles, *size).map_err(|error| proving(&log, error))?.root();
+            if found != *root {
+                let from = "a signed checkpoint".to_owned();
+                return Err(LedgerError::Forked { shard: self.shard, size: size.0, known: *root, found, from });
+            }
+        }
+        Ok(())
     }
 
     /// Seals what was adopted.
@@ -206,11 +217,11 @@ impl Sequencer {
 
     fn append(&mut self, frame: &Frame<'_>, accepted: &Accepted) -> Result<(), LedgerError> {
         self.leaves.push(&accepted.batch_entry, &[])?;
-        self.tree.push(&accepted.batch_entry, accepted.leaves[0])?;
-        for ((entry, sealed), leaf) in frame.entries.iter().zip(&frame.sealed).zip(&accepted.leaves[1..]) {
+        for (entry, sealed) in frame.entries.iter().zip(&frame.sealed) {
             self.leaves.push(entry, sealed)?;
-            self.tree.push(entry, *leaf)?;
         }
+        let entries: Vec<&[u8]> = std::iter::once(&accepted.batch_entry[..]).chain(frame.entries.iter().copied()).collect();
+        self.tree.extend(&entries, &accepted.leaves)?;
         let batch = &accepted.batch;
         self.pending_batches.entry(batch.chain).or_default().push((batch.number, accepted.index));
         self.rejected.remove(&batch.chain);
@@ -235,9 +246,13 @@ impl Sequencer {
         let reason = rejection.to_string();
         let frame = Frame::parse(&message.frame).ok();
         let note = frame.as_ref().map_or("", |frame| frame.note_text);
-        self.register.reject(&message.producer, message.seq, note, &reason)?;
-        // Only whoever may have signed for the chain is answered on it: a stranger's batch must not disturb its owner.
-        if let Some(batch) = frame.map(|frame| frame.batch).filter(|batch| batch.producer == message.producer) {
+        // Names that the registry does not know share one allowance: anybody can make up names.
+        let known = self.state.registry().party(&message.producer).is_some();
+        let whose = if known { message.producer.clone() } else { Name::new("unknown").expect("a valid name") };
+        self.register.reject(&whose, message.seq, note, &reason)?;
+        // Only whoever signed for the chain is answered on it: a stranger's batch must not disturb its owner.
+        let signed = frame.filter(|frame| self.was_signed(frame));
+        if let Some(batch) = signed.map(|frame| frame.batch).filter(|batch| batch.producer == message.producer) {
             let next = self.state.head(batch.chain).map_or(0, |head| head.number + 1);
             if batch.number == next {
                 let (number, position) = (batch.number, rejection.position());
@@ -245,6 +260,12 @@ impl Sequencer {
             }
         }
         Ok(())
+    }
+
+    /// Whether a key that the producer has, or once had, signed the frame.
+    fn was_signed(&self, frame: &Frame<'_>) -> bool {
+        let keys = self.state.registry().party(&frame.batch.producer);
+        keys.is_some_and(|keys| keys.keys.iter().any(|period| frame.note.verify(&period.key).is_ok()))
     }
 
     fn note_batches(&mut self) -> Result<(), LedgerError> {
@@ -362,4 +383,11 @@ pub(crate) fn note_text(note: &str) -> Option<String> {
 /// Where a stream that was never read begins.
 pub(crate) fn fresh_cursor(stream: StreamId) -> Cursor {
     Cursor { stream: stream.to_string(), seq: StreamSeq(0), hash: Hash::ZERO }
+}
+
+/// What the cursor remembers of a message: its length and its first 4 KiB, which hold the whole note and with it the root
+/// and the signature. Hashing all of every frame would cost as much as the frame's events.
+pub(crate) fn message_hash(message: &Message) -> Hash {
+    let length = (message.frame.len() as u64).to_be_bytes();
+    Hash::of(&[&length, &message.frame[..message.frame.len().min(4_096)]])
 }

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sharetrail_proof::acceptance::{LogState, Verdict};
+use sharetrail_proof::acceptance::{ChainHead, LogState, Verdict};
 use sharetrail_proof::batch::Batch;
 use sharetrail_proof::entry::{BATCH, EVENT, Entry};
 use sharetrail_proof::frame::Frame;
@@ -110,7 +110,31 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
         view,
     };
     sequencer.note_batches()?;
+    sequencer.mend_chains(notices)?;
     Ok(TakenUp { sequencer, checkpoint: head.checkpoint, copy })
+}
+
+impl Sequencer {
+    /// Notes anew where all batches are, if what was noted does not reach every chain's head.
+    fn mend_chains(&mut self, notices: &mut Vec<String>) -> Result<(), LedgerError> {
+        let reaches = |(chain, head): (ChainId, &ChainHead)| {
+            self.register.batch(chain, head.number).is_ok_and(|index| index == head.index)
+        };
+        if self.state.heads().all(reaches) {
+            return Ok(());
+        }
+        notices.push(format!("shard {}: the list of where batches are was damaged; made anew", self.shard));
+        let mut found: BTreeMap<ChainId, Vec<(u64, LeafIndex)>> = BTreeMap::new();
+        let leaves = LeafFiles::new(&self.folder.sealed(self.shard));
+        leaves.scan(LeafIndex(1), self.tree.size(), &mut |index, entry, _| {
+            if let Some(batch) = batch_in(entry) {
+                found.entry(batch.chain).or_default().push((batch.number, index));
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.pending_batches = found;
+        self.note_batches()
+    }
 }
 
 fn empty_view(text: &str) -> ShardView {
@@ -203,7 +227,7 @@ fn from_genesis(folder: &Folder, shard: u32, size: TreeSize) -> Result<Folded, L
         return Err(LedgerError::damaged(&path, Some(0), "leaf 0 is not a genesis entry"));
     };
     let mut tree = TreeWriter::new(&folder.log(shard));
-    tree.push(&leaf.entry, LeafHash::of(&leaf.entry))?;
+    tree.extend(&[&leaf.entry], &[LeafHash::of(&leaf.entry)])?;
     let folded = Folded { state: LogState::new(&genesis), tree, snapshot_size: 0, batches: BTreeMap::new() };
     replay(folder, shard, folded, TreeSize(1), size)
 }
@@ -216,11 +240,11 @@ fn replay(folder: &Folder, shard: u32, mut folded: Folded, from: TreeSize, to: T
     let mut failed = None;
     let mut visit = |index: LeafIndex, entry: &[u8], _: &[u8]| {
         if group.is_empty() {
-            let Some(count) = batch_count(entry) else {
+            let Some(batch) = batch_in(entry) else {
                 failed = Some(LedgerError::damaged(&path, None, format!("leaf {index} should be a batch entry")));
                 return ControlFlow::Break(());
             };
-            wanted = count + 1;
+            wanted = batch.count as usize + 1;
         }
         group.push(entry.to_vec());
         if group.len() == wanted {
@@ -244,10 +268,11 @@ fn replay(folder: &Folder, shard: u32, mut folded: Folded, from: TreeSize, to: T
     Ok(folded)
 }
 
-fn batch_count(entry: &[u8]) -> Option<usize> {
+/// What a batch entry says; nothing if it is none.
+pub(crate) fn batch_in(entry: &[u8]) -> Option<Batch> {
     let (&BATCH, note) = entry.split_first()? else { return None };
     let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
-    Some(Batch::parse(note.text()).ok()?.count as usize)
+    Batch::parse(note.text()).ok()
 }
 
 fn apply(path: &Path, folded: &mut Folded, group: &[Vec<u8>]) -> Result<(), LedgerError> {
@@ -265,9 +290,8 @@ fn apply(path: &Path, folded: &mut Folded, group: &[Vec<u8>]) -> Result<(), Ledg
         Ok(_) => return Err(wrong(format!("the batch at leaf {index} is there twice"))),
         Err(error) => return Err(wrong(format!("the batch at leaf {index} breaks a rule: {error}"))),
     };
-    for (entry, leaf) in group.iter().zip(&accepted.leaves) {
-        folded.tree.push(entry, *leaf)?;
-    }
+    let all: Vec<&[u8]> = group.iter().map(Vec::as_slice).collect();
+    folded.tree.extend(&all, &accepted.leaves)?;
     let batch = &accepted.batch;
     folded.batches.entry(batch.chain).or_default().push((batch.number, accepted.index));
     Ok(())

@@ -131,14 +131,12 @@ impl Vault {
     /// key, which is on disk when this returns.
     pub fn grants(&self, producer: &Name, customers: &[&str]) -> Result<Vec<Grant>, LedgerError> {
         let mut grants = Vec::with_capacity(customers.len());
-        let mut made = false;
         for customer in customers {
             let lookup = self.lookup(customer);
-            let slot = self.slots().by_lookup(&lookup)?;
-            let (slot, proof) = match slot {
+            let known = self.slots().by_lookup(&lookup)?;
+            let (slot, proof) = match known {
                 Some(slot) => (slot, None),
                 None => {
-                    made = true;
                     let (slot, proof) = self.make(customer, lookup)?;
                     (slot, Some(proof))
                 }
@@ -146,9 +144,8 @@ impl Vault {
             let key = self.unwrap(&slot)?.for_producer(producer);
             grants.push(Grant { generation: slot.generation, label: slot.label, key, proof });
         }
-        if made {
-            self.slots().sync()?;
-        }
+        // Also a slot that another thread has appended and not synced yet: no event may be durable before its key.
+        self.slots().sync()?;
         Ok(grants)
     }
 
@@ -224,9 +221,10 @@ impl Vault {
         Ok(taken)
     }
 
-    /// Whether the vault can open what this label's customer has.
-    pub fn has_key(&self, label: &Label) -> Result<bool, LedgerError> {
-        Ok(self.slots().by_label(label)?.is_some_and(|slot| slot.is_live()))
+    /// The key of the customer with this label, if it is here and was not destroyed.
+    pub(crate) fn key(&self, label: &Label) -> Result<Option<CustomerKey>, LedgerError> {
+        let slot = self.slots().by_label(label)?.filter(Slot::is_live);
+        slot.map(|slot| self.unwrap(&slot)).transpose()
     }
 
     /// How many customers' keys there are.

@@ -83,6 +83,8 @@ pub(super) struct Slots {
     file: File,
     count: u32,
     live: u64,
+    /// Whether something was written since the last sync.
+    unsynced: bool,
     by_lookup: HashMap<u128, u32>,
     by_label: HashMap<u128, u32>,
 }
@@ -111,6 +113,7 @@ impl Slots {
             file,
             count: 0,
             live: 0,
+            unsynced: false,
             by_lookup: HashMap::new(),
             by_label: HashMap::new(),
         };
@@ -119,6 +122,7 @@ impl Slots {
             let mut head = [0; SLOT_BYTES];
             head[..8].copy_from_slice(MAGIC);
             slots.file.write_all_at(&head, 0).and_then(|()| slots.file.sync_all()).at("write", path)?;
+            files::sync_folder(path.parent().unwrap_or(path))?;
         } else {
             slots.load(length)?;
         }
@@ -181,12 +185,18 @@ impl Slots {
     /// Appends a slot; it lasts once [`Slots::sync`] returns.
     pub(super) fn append(&mut self, slot: &Slot) -> Result<(), LedgerError> {
         self.file.write_all_at(&slot.to_bytes(), place(self.count)).at("write", &self.path)?;
+        self.unsynced = true;
         self.remember(slot);
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> Result<(), LedgerError> {
-        self.file.sync_data().at("sync", &self.path)
+    /// Makes everything written last; nothing to do where nothing was.
+    pub(super) fn sync(&mut self) -> Result<(), LedgerError> {
+        if self.unsynced {
+            self.file.sync_data().at("sync", &self.path)?;
+            self.unsynced = false;
+        }
+        Ok(())
     }
 
     /// Overwrites a label's key and lookup; whether they were there.
@@ -199,6 +209,7 @@ impl Slots {
         self.by_lookup.remove(&u128::from_be_bytes(slot.lookup));
         (slot.state, slot.lookup, slot.nonce, slot.wrapped, slot.tag) = (DESTROYED, [0; 16], [0; 24], [0; 32], [0; 16]);
         self.file.write_all_at(&slot.to_bytes(), place(number)).at("write", &self.path)?;
+        self.unsynced = true;
         self.live -= 1;
         Ok(true)
     }

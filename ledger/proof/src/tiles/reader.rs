@@ -45,7 +45,7 @@ impl NodePlace {
     pub fn hash_in(&self, tile: &[u8]) -> Option<Hash> {
         let (hashes, _) = tile.as_chunks::<HASH_BYTES>();
         let hashes = hashes.get(self.offset..self.offset.checked_add(self.count)?)?;
-        Some(root_of_hashes(hashes.iter().map(|hash| Hash(*hash))))
+        Some(root_of_hashes(hashes.iter().map(|hash| Hash(*hash)).collect()))
     }
 }
 

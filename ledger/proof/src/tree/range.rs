@@ -5,7 +5,7 @@
 
 use super::path::frontier;
 use super::{ProofError, check_length, check_size};
-use crate::hash::{Hash, LeafHash, TreeSize};
+use crate::hash::{Hash, LeafHash, TreeSize, node_hashes};
 
 /// The right edge of a tree: one hash for each complete subtree, that is for each set bit of the size, largest first.
 ///
@@ -72,6 +72,34 @@ impl CompactRange {
         self.size.0 += 1;
     }
 
+    /// Appends leaves, and reports every completed node as [`CompactRange::push_with`] does, but level by level: nodes of
+    /// a level are hashed side by side.
+    pub fn extend_with(&mut self, leaves: &[LeafHash], completed: &mut impl FnMut(u8, u64, Hash)) {
+        self.extend_hashes(leaves.iter().map(|leaf| leaf.0).collect(), completed);
+    }
+
+    fn extend_hashes(&mut self, mut nodes: Vec<Hash>, completed: &mut impl FnMut(u8, u64, Hash)) {
+        let (old, new) = (self.size.0, self.size.0 + nodes.len() as u64);
+        let (mut level, mut rising) = (0_u8, Vec::new());
+        while new.checked_shr(level.into()).unwrap_or(0) > 0 {
+            let first = old >> level;
+            for (node, index) in nodes.iter().zip(first..) {
+                completed(level, index, *node);
+            }
+            if first % 2 == 1 {
+                // The last node of this level waits in the frontier for its right sibling.
+                nodes.insert(0, self.hashes.pop().expect("one hash for each set bit of the size"));
+            }
+            if nodes.len() % 2 == 1 {
+                rising.extend(nodes.last());
+            }
+            nodes = node_hashes(&nodes);
+            level += 1;
+        }
+        rising.reverse();
+        (self.hashes, self.size) = (rising, TreeSize(new));
+    }
+
     /// The root of the tree (RFC 9162 §2.1.1): of the empty tree, the hash of nothing.
     pub fn root(&self) -> Hash {
         fold(&self.hashes)
@@ -84,17 +112,15 @@ impl Default for CompactRange {
     }
 }
 
-/// The root over `leaves` (RFC 9162 §2.1.1), one node hash a leaf and no more than a frontier in memory.
+/// The root over `leaves` (RFC 9162 §2.1.1), hashed level by level.
 pub fn root_of(leaves: &[LeafHash]) -> Hash {
-    root_of_hashes(leaves.iter().map(|leaf| leaf.0))
+    root_of_hashes(leaves.iter().map(|leaf| leaf.0).collect())
 }
 
 /// The root over nodes of one level, which the same tree makes of its leaves.
-pub(crate) fn root_of_hashes(nodes: impl IntoIterator<Item = Hash>) -> Hash {
+pub(crate) fn root_of_hashes(nodes: Vec<Hash>) -> Hash {
     let mut range = CompactRange::new();
-    for node in nodes {
-        range.push_hash(node, &mut |_, _, _| {});
-    }
+    range.extend_hashes(nodes, &mut |_, _, _| {});
     range.root()
 }
 

@@ -1,0 +1,162 @@
+//! A ledger in a temporary folder with producers at work, and what the views of it answer.
+//!
+//! In scope: what the tests of views share. Out of scope: what is asserted.
+
+#![allow(dead_code, reason = "each test binary uses a part of this module")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sharetrail_consumers::store::StoreKind;
+use sharetrail_consumers::{Projections, Trail, dossier, trail};
+use sharetrail_ledger::{Engine, InitOptions, Ledger, init};
+use sharetrail_producers::{Event, Publisher, Recipient, Role};
+use sharetrail_proof::name::Name;
+use sharetrail_schemas::Timestamp;
+use tempfile::TempDir;
+
+/// A moment in the past, in Unix seconds; events are some seconds after it.
+pub(crate) const THEN: i64 = 1_769_860_800;
+
+/// A word that stands in contents alone.
+pub(crate) const SECRET: &str = "boxwood-comb";
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(THEN + seconds)
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A ledger with its folder outside.
+pub(crate) struct TestLedger {
+    pub(crate) root: PathBuf,
+    _folders: [TempDir; 2],
+}
+
+impl TestLedger {
+    pub(crate) fn new(shards: u32) -> Self {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let root = folders[0].path().join("ledger");
+        let base = InitOptions::new(name("shop.example"));
+        let options = InitOptions {
+            shards,
+            outside: Some(folders[1].path().to_owned()),
+            ..base
+        };
+        init(&root, &options).unwrap();
+        Self {
+            root,
+            _folders: folders,
+        }
+    }
+
+    pub(crate) fn open(&self) -> Ledger {
+        Ledger::open(&self.root).unwrap()
+    }
+
+    /// Records events as the shop, and ends cleanly.
+    pub(crate) fn record(&self, events: impl IntoIterator<Item = Event>) {
+        let engine = Engine::start(&self.open()).unwrap();
+        let publisher = Publisher::open(&engine, &name("shop.example")).unwrap();
+        let mut input = Vec::new();
+        for event in events {
+            input.extend(event.build().unwrap());
+            input.push(b'\n');
+        }
+        let summary = publisher.record_lines(&input[..], &|_| ()).unwrap();
+        assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
+        publisher.close().unwrap();
+        engine.stop().unwrap();
+    }
+
+    /// The projection, folded to the end of the log.
+    pub(crate) fn project(&self, kind: StoreKind) -> Projections {
+        let projections = Projections::open(&self.open(), kind).unwrap();
+        projections.catch_up(&|_, _| ()).unwrap();
+        projections
+    }
+
+    pub(crate) fn trail(&self, projections: &Projections, customer: &str) -> Trail {
+        let ledger = self.open();
+        trail(&ledger, projections, &ledger.vault().unwrap(), customer).unwrap()
+    }
+
+    /// Trail and dossier of each customer, as the JSON that is handed out.
+    pub(crate) fn answers(&self, projections: &Projections, customers: &[String]) -> Vec<String> {
+        let ledger = self.open();
+        let vault = ledger.vault().unwrap();
+        let answer = |customer: &String| {
+            let trail = self.trail(projections, customer);
+            let dossier = dossier(&ledger, projections, &vault, customer).unwrap();
+            serde_json::to_string(&(trail, dossier)).unwrap()
+        };
+        customers.iter().map(answer).collect()
+    }
+}
+
+pub(crate) fn customers(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("customer-{n}")).collect()
+}
+
+pub(crate) fn consent(customer: &str, id: &str) -> Event {
+    Event::consent_given(customer)
+        .purpose("dpv:Marketing")
+        .source("/shop")
+        .id(id)
+}
+
+pub(crate) fn shared(customer: &str, id: &str) -> Event {
+    let recipient = Recipient::new("mailhouse.example", "Mail house", Role::Processor, "IE");
+    let event = Event::shared(customer)
+        .to(recipient)
+        .categories(["pd:Name"])
+        .purpose("dpv:Marketing");
+    event.description(SECRET).source("/shop").id(id)
+}
+
+/// A year of one customer: consent, disclosures before and after it.
+pub(crate) fn story(customer: &str) -> Vec<Event> {
+    let resting = |id: &str| {
+        shared(customer, id)
+            .legal_basis("eu-gdpr:A6-1-a")
+            .consent("consent")
+    };
+    vec![
+        resting("early").time(at(50)),
+        consent(customer, "consent").time(at(100)),
+        resting("fine").time(at(150)),
+        Event::consent_withdrawn(customer)
+            .consent("consent")
+            .source("/shop")
+            .id("withdrawn")
+            .time(at(200)),
+        resting("late").time(at(250)),
+    ]
+}
+
+/// Every file below a folder.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for item in fs::read_dir(folder).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path)
+            }
+        }
+    }
+    found
+}
+
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for path in files_below(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&path, &target).unwrap();
+    }
+}
