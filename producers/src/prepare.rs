@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
 use sharetrail_ledger::{Grant, Ledger, LedgerError, Reader, Vault};
-use sharetrail_proof::customer::{Sealer, commitment, verify_label};
+use sharetrail_proof::customer::{Sealer, commitments, verify_label};
 use sharetrail_proof::entry::{EVENT_BYTES, Entry, EntryId, EventEntry};
+use sharetrail_proof::hash::Hash;
 use sharetrail_proof::name::{Label, Name};
 use sharetrail_schemas::{Content, Timestamp, parse};
 
@@ -22,7 +23,7 @@ use crate::tickets::Ticket;
 
 /// Customers whose keys are at hand; each takes some 700 bytes.
 const CUSTOMERS_AT_HAND: usize = 50_000;
-const RANDOM_BYTES: usize = 56;
+const NONCE_BYTES: usize = 24;
 
 /// Events handed in together. Contents lie in one buffer.
 pub(crate) struct Chunk {
@@ -56,6 +57,29 @@ pub(crate) struct NewEvent {
     pub(crate) sealed: Range<usize>,
     /// The event's source and id, for telling of a conflict.
     pub(crate) name: (String, String),
+}
+
+/// What is random about an event, and the commitment it leads to.
+struct Salt<'a> {
+    opening: &'a [u8; 32],
+    nonce: &'a [u8; NONCE_BYTES],
+    commitment: Hash,
+}
+
+type Drawn = (Vec<[u8; 32]>, Vec<[u8; NONCE_BYTES]>);
+
+/// Openings and nonces for a chunk, in one go.
+fn draw(count: usize) -> Result<Drawn, String> {
+    let (mut openings, mut nonces) = (vec![[0; 32]; count], vec![[0; NONCE_BYTES]; count]);
+    let drawn = getrandom::fill(openings.as_flattened_mut()).and_then(|()| getrandom::fill(nonces.as_flattened_mut()));
+    drawn.map(|()| (openings, nonces)).map_err(|error| format!("no random bytes: {error}"))
+}
+
+fn refuse_all(chunk: &Chunk, reason: &str) -> Prepared {
+    let refuse = |(_, ticket): &(Range<usize>, Ticket)| {
+        (ticket.clone(), Err(PublishError::Stopped { reason: reason.to_owned() }))
+    };
+    Prepared { events: chunk.items.iter().map(refuse).collect(), sealed: Vec::new(), flush: chunk.flush }
 }
 
 struct Customer {
@@ -95,15 +119,20 @@ impl Workshop {
         let now = now();
         let contents: Vec<_> = chunk.items.iter().map(|(range, _)| parse(&chunk.buffer[range.clone()], now)).collect();
         let customers = self.customers(&contents);
-        let mut random = vec![0; chunk.items.len() * RANDOM_BYTES];
-        let drawn = getrandom::fill(&mut random).map_err(|error| format!("no random bytes: {error}"));
+        let (openings, nonces) = match draw(chunk.items.len()) {
+            Ok(drawn) => drawn,
+            Err(reason) => return refuse_all(chunk, &reason),
+        };
+        let bytes: Vec<&[u8]> = chunk.items.iter().map(|(range, _)| &chunk.buffer[range.clone()]).collect();
+        let commitments = commitments(&openings, &bytes);
         let mut sealed = Vec::with_capacity(chunk.buffer.len() + chunk.items.len() * 200);
         let mut events = Vec::with_capacity(chunk.items.len());
-        for ((content, (_, ticket)), random) in contents.into_iter().zip(&chunk.items).zip(random.chunks_exact(RANDOM_BYTES)) {
-            let ready = match (content, &customers, &drawn) {
-                (Err(error), ..) => Err(error.into()),
-                (_, Err(reason), _) | (_, _, Err(reason)) => Err(PublishError::Stopped { reason: reason.clone() }),
-                (Ok(content), Ok(customers), Ok(())) => self.event(&content, customers, random, &mut sealed),
+        for (position, (content, (_, ticket))) in contents.into_iter().zip(&chunk.items).enumerate() {
+            let salt = Salt { opening: &openings[position], nonce: &nonces[position], commitment: commitments[position] };
+            let ready = match (content, &customers) {
+                (Err(error), _) => Err(error.into()),
+                (_, Err(reason)) => Err(PublishError::Stopped { reason: reason.clone() }),
+                (Ok(content), Ok(customers)) => self.event(&content, customers, &salt, &mut sealed),
             };
             events.push((ticket.clone(), ready));
         }
@@ -150,7 +179,7 @@ impl Workshop {
         &self,
         content: &Content<'_>,
         customers: &HashMap<String, Arc<Customer>>,
-        random: &[u8],
+        salt: &Salt<'_>,
         sealed: &mut Vec<u8>,
     ) -> Result<Ready, PublishError> {
         let customer = customers.get(content.customer()).expect("all customers of the chunk were found");
@@ -158,11 +187,9 @@ impl Workshop {
         if let Some(recorded) = self.index.get(&id)? {
             return self.known(content, customer, recorded);
         }
-        let (opening, nonce) = random.split_first_chunk::<32>().expect("56 random bytes an event");
-        let nonce = nonce.first_chunk::<24>().expect("56 random bytes an event");
-        let entry = EventEntry { id, label: customer.label, commitment: commitment(opening, content.bytes()) }.to_bytes();
+        let entry = EventEntry { id, label: customer.label, commitment: salt.commitment }.to_bytes();
         let start = sealed.len();
-        customer.sealer.seal(&entry, opening, content.bytes(), nonce, sealed);
+        customer.sealer.seal(&entry, salt.opening, content.bytes(), salt.nonce, sealed);
         Ok(Ready::New(Box::new(NewEvent {
             shard: customer.label.shard(self.ledger.shards()),
             entry,

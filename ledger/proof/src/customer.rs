@@ -5,6 +5,8 @@
 //! Trust: callers pass random bytes that are random. Whoever opens a sealed content gets it only if it is the one that
 //! the entry commits to.
 
+use std::collections::BTreeMap;
+
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
@@ -15,6 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::entry::{EVENT_BYTES, EntryId, EventEntry, prefixed};
 use crate::hash::Hash;
+use crate::lanes::{Messages, padded_length};
 use crate::name::{Label, Name};
 use crate::vrf::{VrfError, VrfOutput, VrfProof, VrfPublicKey, VrfSecretKey};
 
@@ -25,6 +28,7 @@ pub const MAX_CONTENT_BYTES: usize = 65_536;
 /// The most bytes of a sealed content: codec, nonce, the padded plaintext, tag.
 pub const MAX_SEALED_BYTES: usize = 1 + 24 + 32 + MAX_CONTENT_BYTES + 64 + 16;
 
+const COMMITMENT_PREFIX: &[u8] = b"sharetrail commitment v1\n";
 const CODEC_AS_IS: u8 = 0;
 const PAD_TO: usize = 64;
 
@@ -106,7 +110,27 @@ impl ProducerKey {
 
 /// `SHA-256("sharetrail commitment v1\n" ‖ opening ‖ content)`.
 pub fn commitment(opening: &[u8; 32], content: &[u8]) -> Hash {
-    Hash::of(&[b"sharetrail commitment v1\n", opening, content])
+    Hash::of(&[COMMITMENT_PREFIX, opening, content])
+}
+
+/// The commitments of many contents, in their order: those of about one length are hashed side by side.
+pub fn commitments(openings: &[[u8; 32]], contents: &[&[u8]]) -> Vec<Hash> {
+    let length = |content: &[u8]| COMMITMENT_PREFIX.len() + 32 + content.len();
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (position, content) in contents.iter().enumerate() {
+        groups.entry(padded_length(length(content))).or_default().push(position);
+    }
+    let mut hashes = vec![Hash::ZERO; contents.len()];
+    for group in groups.into_values() {
+        let mut messages = Messages::new(length(contents[group[0]]), group.len());
+        for &position in &group {
+            messages.push(&[COMMITMENT_PREFIX, &openings[position], contents[position]]);
+        }
+        for (position, hash) in group.into_iter().zip(messages.hash()) {
+            hashes[position] = hash;
+        }
+    }
+    hashes
 }
 
 /// Why a sealed content does not open.
@@ -222,4 +246,18 @@ fn associated(entry: &[u8; EVENT_BYTES]) -> [u8; EVENT_BYTES + 1] {
     let mut data = [CODEC_AS_IS; EVENT_BYTES + 1];
     data[1..].copy_from_slice(entry);
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_commitments_are_each_as_one_alone() {
+        let contents: Vec<Vec<u8>> = (0..300_usize).map(|n| vec![b'x'; n * 7 % 500]).collect();
+        let openings: Vec<[u8; 32]> = (0..300_u32).map(|n| Hash::of(&[&n.to_be_bytes()]).0).collect();
+        let borrowed: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+        let alone: Vec<Hash> = openings.iter().zip(&contents).map(|(opening, content)| commitment(opening, content)).collect();
+        assert_eq!(commitments(&openings, &borrowed), alone);
+    }
 }

@@ -1,10 +1,11 @@
-//! SHA-256 of many short messages of one length, side by side in the lanes of wide registers (FIPS 180-4).
+//! SHA-256 of many messages of nearly one length, side by side in the lanes of wide registers (FIPS 180-4).
 //!
 //! A tree is hashed in thousands of leaves and nodes of the same length. Where the processor has SHA instructions they
 //! are faster still and are used; where it has wide registers, this hashes several messages in the time of one.
-//! In scope: that. Out of scope: one message alone, messages of different lengths (`sha2` does those).
+//! In scope: that. Out of scope: one message alone, messages of very different lengths (`sha2` does those).
 //! Trust: none needed; tests hold every lane and length to what `sha2` says.
 
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Arch, Simd, WithSimd};
 use sha2::{Digest, Sha256};
 
@@ -12,8 +13,6 @@ use crate::hash::Hash;
 
 /// Fewer messages than this are hashed one by one.
 const WORTH_IT: usize = 4;
-/// The widest registers known have 16 lanes of 32 bits.
-const LANES_MAX: usize = 16;
 const BLOCK: usize = 64;
 
 const INITIAL: [u32; 8] = [
@@ -32,44 +31,50 @@ const ROUNDS: [u32; 64] = [
     0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
 
-/// Messages of one length, laid out with their padding so that they are hashed block by block.
+/// Messages that have the same number of blocks once they are padded, laid out one after the other.
 pub(crate) struct Messages {
-    length: usize,
     stride: usize,
     padded: Vec<u8>,
-    count: usize,
+    lengths: Vec<usize>,
+}
+
+/// Bytes of the blocks that a message of this length is padded to.
+pub(crate) fn padded_length(length: usize) -> usize {
+    (length + 9).next_multiple_of(BLOCK)
 }
 
 impl Messages {
-    /// Room for `count` messages of `length` bytes.
+    /// Room for `count` messages of about `length` bytes.
     pub(crate) fn new(length: usize, count: usize) -> Self {
-        let stride = (length + 9).next_multiple_of(BLOCK);
-        Self { length, stride, padded: Vec::with_capacity(stride * count), count: 0 }
+        let stride = padded_length(length);
+        Self { stride, padded: Vec::with_capacity(stride * count), lengths: Vec::with_capacity(count) }
     }
 
-    /// Adds a message that is made of parts; together they have the length.
+    /// Adds a message that is made of parts; it is padded to as many blocks as the others.
     pub(crate) fn push(&mut self, parts: &[&[u8]]) {
         let start = self.padded.len();
         for part in parts {
             self.padded.extend_from_slice(part);
         }
-        debug_assert_eq!(self.padded.len() - start, self.length);
+        let length = self.padded.len() - start;
+        assert_eq!(padded_length(length), self.stride, "messages side by side have the same number of blocks");
         self.padded.push(0x80);
         self.padded.resize(start + self.stride - 8, 0);
-        self.padded.extend((self.length as u64 * 8).to_be_bytes());
-        self.count += 1;
+        self.padded.extend((length as u64 * 8).to_be_bytes());
+        self.lengths.push(length);
     }
 
     /// The hash of each, in order.
     pub(crate) fn hash(&self) -> Vec<Hash> {
-        if self.count < WORTH_IT || has_sha_instructions() {
+        if self.lengths.len() < WORTH_IT || has_sha_instructions() {
             return self.one_by_one();
         }
         Arch::new().dispatch(SideBySide(self))
     }
 
     fn one_by_one(&self) -> Vec<Hash> {
-        self.padded.chunks_exact(self.stride).map(|message| Hash(Sha256::digest(&message[..self.length]).into())).collect()
+        let messages = self.padded.chunks_exact(self.stride).zip(&self.lengths);
+        messages.map(|(message, length)| Hash(Sha256::digest(&message[..*length]).into())).collect()
     }
 }
 
@@ -90,10 +95,10 @@ impl WithSimd for SideBySide<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<Hash> {
         let messages = self.0;
-        if S::U32_LANES < WORTH_IT || S::U32_LANES > LANES_MAX {
+        if S::U32_LANES < WORTH_IT {
             return messages.one_by_one();
         }
-        let mut hashes = Vec::with_capacity(messages.count);
+        let mut hashes = Vec::with_capacity(messages.lengths.len());
         for group in messages.padded.chunks(messages.stride * S::U32_LANES) {
             hash_group(simd, group, messages.stride, &mut hashes);
         }
@@ -101,61 +106,90 @@ impl WithSimd for SideBySide<'_> {
     }
 }
 
-/// Hashes as many messages as there are lanes, or fewer at the end; empty lanes hash zeros.
+/// Hashes as many messages as there are lanes, or fewer at the end; empty lanes hash what was there before.
 #[inline(always)]
 fn hash_group<S: Simd>(simd: S, group: &[u8], stride: usize, hashes: &mut Vec<Hash>) {
     let count = group.len() / stride;
     let mut state = INITIAL.map(|word| simd.splat_u32s(word));
+    let mut words = [simd.splat_u32s(0); 16];
     for block in 0..stride / BLOCK {
-        let mut words = [[0_u32; LANES_MAX]; 16];
-        for lane in 0..count {
-            let bytes = &group[lane * stride + block * BLOCK..][..BLOCK];
-            for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-                word[lane] = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        for (lane, message) in group.chunks_exact(stride).enumerate() {
+            let bytes: &[u8; BLOCK] = message[block * BLOCK..].first_chunk().expect("the stride is made of blocks");
+            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                cast_slice_mut(std::slice::from_mut(word))[lane] = u32::from_be_bytes(*bytes);
             }
         }
-        let words = words.map(|word| simd.partial_load_u32s(&word[..S::U32_LANES]));
         compress(simd, &mut state, words);
-    }
-    let mut words = [[0_u32; LANES_MAX]; 8];
-    for (word, lanes) in words.iter_mut().zip(state) {
-        simd.partial_store_u32s(&mut word[..S::U32_LANES], lanes);
     }
     for lane in 0..count {
         let mut hash = [0; 32];
-        for (bytes, word) in hash.chunks_exact_mut(4).zip(&words) {
-            bytes.copy_from_slice(&word[lane].to_be_bytes());
+        for (bytes, word) in hash.as_chunks_mut::<4>().0.iter_mut().zip(&state) {
+            *bytes = cast_slice::<_, u32>(std::slice::from_ref(word))[lane].to_be_bytes();
         }
         hashes.push(Hash(hash));
     }
 }
 
+// Functions, not closures: only what is inlined into the one that knows the registers uses them.
+
+#[inline(always)]
+fn xor3<S: Simd>(simd: S, a: S::u32s, b: S::u32s, c: S::u32s) -> S::u32s {
+    simd.xor_u32s(simd.xor_u32s(a, b), c)
+}
+
+#[inline(always)]
+fn shift<S: Simd>(simd: S, a: S::u32s, by: u32) -> S::u32s {
+    simd.wrapping_dyn_shr_u32s(a, simd.splat_u32s(by))
+}
+
+#[inline(always)]
+fn rotate<S: Simd>(simd: S, a: S::u32s, by: u32) -> S::u32s {
+    simd.or_u32s(shift(simd, a, by), simd.wrapping_dyn_shl_u32s(a, simd.splat_u32s(32 - by)))
+}
+
+/// The exclusive or of three rotations to the right.
+#[inline(always)]
+fn rotations<S: Simd>(simd: S, a: S::u32s, by: [u32; 3]) -> S::u32s {
+    xor3(simd, rotate(simd, a, by[0]), rotate(simd, a, by[1]), rotate(simd, a, by[2]))
+}
+
+/// FIPS 180-4 §6.2.2 step 3, in every lane at once.
+#[inline(always)]
+fn round<S: Simd>(simd: S, state: [S::u32s; 8], word: S::u32s, constant: u32) -> [S::u32s; 8] {
+    let [a, b, c, d, e, f, g, h] = state;
+    let choice = simd.xor_u32s(g, simd.and_u32s(e, simd.xor_u32s(f, g)));
+    let majority = simd.xor_u32s(simd.and_u32s(a, b), simd.and_u32s(c, simd.xor_u32s(a, b)));
+    let input = simd.add_u32s(simd.add_u32s(word, simd.splat_u32s(constant)), simd.add_u32s(h, choice));
+    let one = simd.add_u32s(input, rotations(simd, e, [6, 11, 25]));
+    let two = simd.add_u32s(rotations(simd, a, [2, 13, 22]), majority);
+    [simd.add_u32s(one, two), a, b, c, simd.add_u32s(d, one), e, f, g]
+}
+
+/// FIPS 180-4 §6.2.2 step 1: the word that takes the place of the one 16 rounds before.
+#[inline(always)]
+fn next_word<S: Simd>(simd: S, words: &[S::u32s; 16], at: usize) -> S::u32s {
+    let (early, late) = (words[(at + 1) % 16], words[(at + 14) % 16]);
+    let early = xor3(simd, rotate(simd, early, 7), rotate(simd, early, 18), shift(simd, early, 3));
+    let late = xor3(simd, rotate(simd, late, 17), rotate(simd, late, 19), shift(simd, late, 10));
+    simd.add_u32s(simd.add_u32s(words[at], early), simd.add_u32s(words[(at + 9) % 16], late))
+}
+
 /// FIPS 180-4 §6.2.2, in every lane at once.
 #[inline(always)]
 fn compress<S: Simd>(simd: S, state: &mut [S::u32s; 8], mut words: [S::u32s; 16]) {
-    let add = |a, b| simd.add_u32s(a, b);
-    let xor3 = |a, b, c| simd.xor_u32s(simd.xor_u32s(a, b), c);
-    let shift = |a, by: u32| simd.wrapping_dyn_shr_u32s(a, simd.splat_u32s(by));
-    let right = |a, by: u32| simd.or_u32s(shift(a, by), simd.wrapping_dyn_shl_u32s(a, simd.splat_u32s(32 - by)));
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (round, constant) in ROUNDS.iter().enumerate() {
-        let at = round % 16;
-        if round >= 16 {
-            let (early, late) = (words[(round + 1) % 16], words[(round + 14) % 16]);
-            let early = xor3(right(early, 7), right(early, 18), shift(early, 3));
-            let late = xor3(right(late, 17), right(late, 19), shift(late, 10));
-            words[at] = add(add(words[at], early), add(words[(round + 9) % 16], late));
-        }
-        let choice = simd.xor_u32s(g, simd.and_u32s(e, simd.xor_u32s(f, g)));
-        let majority = simd.xor_u32s(simd.and_u32s(a, b), simd.and_u32s(c, simd.xor_u32s(a, b)));
-        let one = add(add(h, xor3(right(e, 6), right(e, 11), right(e, 25))), add(choice, simd.splat_u32s(*constant)));
-        let one = add(one, words[at]);
-        let two = add(xor3(right(a, 2), right(a, 13), right(a, 22)), majority);
-        (h, g, f, e) = (g, f, e, add(d, one));
-        (d, c, b, a) = (c, b, a, add(one, two));
+    let mut now = *state;
+    let (first, later) = ROUNDS.split_at(16);
+    for at in 0..16 {
+        now = round(simd, now, words[at], first[at]);
     }
-    for (old, new) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-        *old = add(*old, new);
+    for constants in later.as_chunks::<16>().0 {
+        for at in 0..16 {
+            words[at] = next_word(simd, &words, at);
+            now = round(simd, now, words[at], constants[at]);
+        }
+    }
+    for (old, new) in state.iter_mut().zip(now) {
+        *old = simd.add_u32s(*old, new);
     }
 }
 

@@ -211,7 +211,7 @@ impl Outbox {
     pub(crate) fn cut(&mut self, events: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         let entries: Vec<&[u8]> = events.iter().map(|(entry, _)| entry.as_slice()).collect();
         let sealed: Vec<&[u8]> = events.iter().map(|(_, sealed)| sealed.as_slice()).collect();
-        self.chain.cut(&entries, &sealed).1
+        self.chain.cut(&entries, &sealed).frame
     }
 
     /// The next batch, of `events` events of customers of this shard.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sharetrail_ledger::bus::Bus;
-use sharetrail_ledger::{Chain, Engine, InitOptions, Ledger, init, keys};
+use sharetrail_ledger::{Chain, Cut, Engine, InitOptions, Ledger, init, keys};
 use sharetrail_producers::{Event, Publisher, RecordSummary};
 use sharetrail_proof::entry::{EVENT, ErasureEntry};
 use sharetrail_proof::hash::LeafIndex;
@@ -142,7 +142,7 @@ pub(crate) fn erase(engine: &Engine, customer: &str) {
     let signer = keys::producer_signer(ledger, &operator).unwrap();
     let mut chain = Chain::open(engine, &signer, shard).unwrap();
     let entry = ErasureEntry { label, generation: 0 }.to_bytes();
-    let (number, frame) = chain.cut(&[&entry], &[&[]]);
+    let Cut { number, frame, .. } = chain.cut(&[&entry], &[&[]]);
     let seq = wait(engine.bus().publish(shard, &operator, frame)).unwrap();
     engine.wait_for(shard, chain.id(), number, seq).unwrap();
 }
