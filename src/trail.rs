@@ -35,7 +35,11 @@ struct TrailAnswer<'a> {
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
     let opened = opened::open(root)?;
     let told = trail(&opened.ledger, &opened.projections, &opened.vault, &args.customer)?;
-    let answer = TrailAnswer { trail: &told, totals: told.totals(), recipients: told.recipients() };
+    let answer = TrailAnswer {
+        trail: &told,
+        totals: told.totals(),
+        recipients: told.recipients(),
+    };
     output.give(&answer, |page| write(page, &told))?;
     Ok(Answer::Yes)
 }

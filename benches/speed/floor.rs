@@ -32,7 +32,12 @@ pub(crate) struct Floor {
 impl Floor {
     pub(crate) fn new() -> Result<Self> {
         let (ledger, producer) = (Name::new("shop.example")?, Name::new("till")?);
-        Ok(Self { ledger, producer, vrf: VrfSecretKey::from_seed(&[7; 32]), customers: HashMap::new() })
+        Ok(Self {
+            ledger,
+            producer,
+            vrf: VrfSecretKey::from_seed(&[7; 32]),
+            customers: HashMap::new(),
+        })
     }
 
     /// Events per second; customers that were met before cost no label.
@@ -65,7 +70,12 @@ impl Floor {
         let (opening, nonce) = random.split_first_chunk::<32>().expect("56 bytes");
         let nonce = nonce.first_chunk::<24>().expect("56 bytes");
         let id = sealer.entry_id(parsed.source(), parsed.id());
-        let entry = EventEntry { id, label: *label, commitment: commitment(opening, content) }.to_bytes();
+        let entry = EventEntry {
+            id,
+            label: *label,
+            commitment: commitment(opening, content),
+        }
+        .to_bytes();
         sealer.seal(&entry, opening, content, nonce, out);
         Ok(entry)
     }

@@ -17,12 +17,18 @@ impl Input {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        Ok(Self { contents: lines.map(<[u8]>::to_vec).collect() })
+        Ok(Self {
+            contents: lines.map(<[u8]>::to_vec).collect(),
+        })
     }
 
     /// `count` events of 2,500 customers.
     pub(crate) fn made_up(count: u32) -> Self {
-        Self { contents: (0..count).map(|number| event(number).to_string().into_bytes()).collect() }
+        Self {
+            contents: (0..count)
+                .map(|number| event(number).to_string().into_bytes())
+                .collect(),
+        }
     }
 
     /// The same events under other ids.
@@ -32,7 +38,9 @@ impl Input {
             event["id"] = json!(format!("{}-again", event["id"].as_str().unwrap_or_default()));
             Ok(event.to_string().into_bytes())
         };
-        Ok(Self { contents: self.contents.iter().map(rename).collect::<Result<_>>()? })
+        Ok(Self {
+            contents: self.contents.iter().map(rename).collect::<Result<_>>()?,
+        })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -52,7 +60,11 @@ impl Input {
 fn event(number: u32) -> Value {
     let customer = number.wrapping_mul(2_654_435_761) % 2_500;
     let day = number % 28 + 1;
-    let (kind, source, data) = if number % 25 == 0 { mailing(number, customer) } else { basket(number) };
+    let (kind, source, data) = if number % 25 == 0 {
+        mailing(number, customer)
+    } else {
+        basket(number)
+    };
     json!({"specversion": "1.0", "id": format!("{source}-{number}"), "source": format!("https://shop.example/{source}"),
         "type": format!("org.sharetrail.{kind}.v1"), "subject": format!("household-{customer}"),
         "time": format!("2017-03-{day:02}T10:00:00Z"), "data": data})

@@ -27,20 +27,38 @@ pub(crate) fn record(scratch: &Path, input: &Input, table: &mut Table) -> Result
     let floor_new = floor.run(input, &scratch.join("floor-new"))?;
     let floor_known = floor.run(&renamed, &scratch.join("floor-known"))?;
     let producer = Name::new("shop.example")?;
-    let options = InitOptions { outside: Some(scratch.join("outside")), ..InitOptions::new(producer.clone()) };
+    let options = InitOptions {
+        outside: Some(scratch.join("outside")),
+        ..InitOptions::new(producer.clone())
+    };
     let ledger = init(&scratch.join("ledger"), &options)?.ledger;
     let mib = input.bytes() >> 20;
     let new = once(&ledger, &producer, input, input.len())?;
-    table.speed("record, new customers", new, Some(floor_new), format!("{} events, {mib} MiB, sealed", input.len()));
+    table.speed(
+        "record, new customers",
+        new,
+        Some(floor_new),
+        format!("{} events, {mib} MiB, sealed", input.len()),
+    );
     let known = once(&ledger, &producer, &renamed, renamed.len())?;
-    table.speed("record, known customers", known, Some(floor_known), "the same customers, other ids");
+    table.speed(
+        "record, known customers",
+        known,
+        Some(floor_known),
+        "the same customers, other ids",
+    );
     Ok(Bench { ledger, producer })
 }
 
 /// Records what is on record: nothing new is sealed.
 pub(crate) fn known_again(bench: &Bench, input: &Input, table: &mut Table) -> Result<()> {
     let again = once(&bench.ledger, &bench.producer, input, 0)?;
-    table.speed("record, all repeats", again, None, "each compared with what is on record");
+    table.speed(
+        "record, all repeats",
+        again,
+        None,
+        "each compared with what is on record",
+    );
     Ok(())
 }
 
@@ -53,6 +71,10 @@ fn once(ledger: &Ledger, producer: &Name, input: &Input, recorded: u64) -> Resul
     let speed = per_second(input.len(), began);
     publisher.close()?;
     engine.stop()?;
-    ensure!(summary.recorded == recorded, "{} of {recorded} were recorded", summary.recorded);
+    ensure!(
+        summary.recorded == recorded,
+        "{} of {recorded} were recorded",
+        summary.recorded
+    );
     Ok(speed)
 }

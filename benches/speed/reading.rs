@@ -26,7 +26,12 @@ pub(crate) fn all(bench: &Bench, input: &Input, table: &mut Table) -> Result<()>
         let began = Instant::now();
         let made = rebuild(&bench.ledger, kind, &|_, _| ())?;
         let speed = per_second(input.len() * 2, began);
-        table.speed(&format!("project with {kind}"), speed, Some(floor), "floor: reading the log alone");
+        table.speed(
+            &format!("project with {kind}"),
+            speed,
+            Some(floor),
+            "floor: reading the log alone",
+        );
         projections = Some(made);
     }
     let projections = projections.context("there is a store")?;
@@ -63,12 +68,22 @@ fn one_customer(bench: &Bench, input: &Input, projections: &Projections, table: 
     let customer = customer(bench, input, projections)?;
     let events = trail(ledger, projections, &vault, &customer)?.events.len();
     let note = format!("{events} events");
-    table.millis("trail", timed(|| trail(ledger, projections, &vault, &customer))?, None, note.clone());
+    table.millis(
+        "trail",
+        timed(|| trail(ledger, projections, &vault, &customer))?,
+        None,
+        note.clone(),
+    );
     let cold = Instant::now();
     let made = dossier(ledger, projections, &vault, &customer)?;
     let cold = cold.elapsed().as_secs_f64() * 1e3;
     table.millis("dossier, first", cold, None, note.clone());
-    table.millis("dossier", timed(|| dossier(ledger, projections, &vault, &customer))?, None, note.clone());
+    table.millis(
+        "dossier",
+        timed(|| dossier(ledger, projections, &vault, &customer))?,
+        None,
+        note.clone(),
+    );
     let (bytes, policy) = (made.to_bytes(), ledger.policy()?);
     let size = format!("{events} events, {} bytes", bytes.len());
     let verified = timed(|| Dossier::parse(&bytes).and_then(|dossier| dossier.verify(&policy)))?;
@@ -77,7 +92,6 @@ fn one_customer(bench: &Bench, input: &Input, projections: &Projections, table: 
     ensure!(found == events, "{found} of {events} events are proven");
     Ok(())
 }
-
 
 /// Milliseconds of one call, on average.
 fn timed<T, E: Into<anyhow::Error>>(mut call: impl FnMut() -> Result<T, E>) -> Result<f64> {

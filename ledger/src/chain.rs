@@ -47,8 +47,18 @@ impl Chain {
     /// The outbox's chain on a shard, at the place where the log has it.
     pub fn open(engine: &Engine, signer: &NoteSigner, shard: u32) -> Result<Self, LedgerError> {
         let ledger = engine.ledger();
-        let producer: Name = signer.verifier().name().parse().map_err(|_| LedgerError::Invalid("not a producer's key".into()))?;
-        let id = chain_id(ledger.folder().outbox().join(producer.as_str()).join(shard.to_string()))?;
+        let producer: Name = signer
+            .verifier()
+            .name()
+            .parse()
+            .map_err(|_| LedgerError::Invalid("not a producer's key".into()))?;
+        let id = chain_id(
+            ledger
+                .folder()
+                .outbox()
+                .join(producer.as_str())
+                .join(shard.to_string()),
+        )?;
         let genesis = ledger.genesis(shard);
         let first = LeafHash::of(&genesis.to_bytes()).0;
         let mut chain = Self {
@@ -68,7 +78,12 @@ impl Chain {
 
     /// Goes back to where the log has the chain: what was rejected may be cut anew.
     pub fn resume(&mut self) {
-        let head = self.view.borrow().heads.get(&self.id).map(|head| (head.number + 1, head.hash));
+        let head = self
+            .view
+            .borrow()
+            .heads
+            .get(&self.id)
+            .map(|head| (head.number + 1, head.hash));
         (self.next, self.prev) = head.unwrap_or((0, self.genesis));
     }
 
@@ -99,14 +114,21 @@ impl Chain {
         self.prev = text_hash(&text);
         self.next += 1;
         let frame = frame::encode(&self.signer.sign(&text), entries, sealed);
-        Cut { number: batch.number, hash: self.prev, frame }
+        Cut {
+            number: batch.number,
+            hash: self.prev,
+            frame,
+        }
     }
 }
 
 fn chain_id(path: PathBuf) -> Result<ChainId, LedgerError> {
     if let Some(bytes) = files::read_if_there(&path)? {
         let text = String::from_utf8(bytes).unwrap_or_default();
-        return text.trim_end().parse().map_err(|_| LedgerError::damaged(&path, None, "not a chain's id"));
+        return text
+            .trim_end()
+            .parse()
+            .map_err(|_| LedgerError::damaged(&path, None, "not a chain's id"));
     }
     let id = ChainId(files::random()?);
     files::make_private_folder(path.parent().unwrap_or(&path))?;

@@ -58,7 +58,10 @@ impl Engine {
         let lock = Arc::new(ledger.folder().lock()?);
         let (bus, mut notices) = EmbeddedBus::open(&ledger.folder().bus(), ledger.shards())?;
         let bus = bus.holding(&lock);
-        let runtime = Builder::new_current_thread().enable_time().build().at("start a runtime for", ledger.root())?;
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .at("start a runtime for", ledger.root())?;
         let mut sequencers = Vec::new();
         for shard in 0..ledger.shards() {
             sequencers.push(take_up(ledger, &bus, &runtime, shard, &observer, &mut notices)?);
@@ -67,13 +70,27 @@ impl Engine {
         let vault = ledger.open_vault(true)?;
         let destroyed = vault.destroy(sequencers.iter().flat_map(Sequencer::erased_labels))?;
         if destroyed > 0 {
-            notices.push(format!("vault: destroyed {destroyed} keys of customers whose erasure is on record"));
+            notices.push(format!(
+                "vault: destroyed {destroyed} keys of customers whose erasure is on record"
+            ));
         }
         let views = sequencers.iter().map(Sequencer::view).collect();
-        let (bus, wake, stop) = (Arc::new(bus), Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (bus, wake, stop) = (
+            Arc::new(bus),
+            Arc::new(Notify::new()),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (questions, asked) = mpsc::channel();
-        let work = Work { sequencers, bus: Arc::clone(&bus), asked, wake: Arc::clone(&wake), stop: Arc::clone(&stop) };
-        let thread = std::thread::Builder::new().name("sequencer".into()).spawn(move || work.run());
+        let work = Work {
+            sequencers,
+            bus: Arc::clone(&bus),
+            asked,
+            wake: Arc::clone(&wake),
+            stop: Arc::clone(&stop),
+        };
+        let thread = std::thread::Builder::new()
+            .name("sequencer".into())
+            .spawn(move || work.run());
         let thread = Mutex::new(Some(thread.at("start a thread for", ledger.root())?));
         let engine = Self {
             ledger: ledger.clone(),
@@ -133,8 +150,14 @@ impl Engine {
         self.operator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn block_on<T: Send>(&self, future: impl Future<Output = Result<T, LedgerError>> + Send) -> Result<T, LedgerError> {
-        let runtime = self.runtime.as_ref().ok_or_else(|| LedgerError::Stopped("it ended".into()))?;
+    pub(crate) fn block_on<T: Send>(
+        &self,
+        future: impl Future<Output = Result<T, LedgerError>> + Send,
+    ) -> Result<T, LedgerError> {
+        let runtime = self
+            .runtime
+            .as_ref()
+            .ok_or_else(|| LedgerError::Stopped("it ended".into()))?;
         if Handle::try_current().is_err() {
             return runtime.block_on(future);
         }
@@ -167,16 +190,29 @@ impl Engine {
     }
 
     /// Waits until the batch that was published as message `seq` is sealed, and says where the chain's head is then.
-    pub fn wait_for(&self, shard: u32, chain: ChainId, number: u64, seq: StreamSeq) -> Result<LeafIndex, LedgerError> {
+    pub fn wait_for(
+        &self,
+        shard: u32,
+        chain: ChainId,
+        number: u64,
+        seq: StreamSeq,
+    ) -> Result<LeafIndex, LedgerError> {
         self.wait(shard, move |view| {
-            let sealed = view.heads.get(&chain).filter(|head| head.number >= number).map(|head| Ok(head.index));
+            let sealed = view
+                .heads
+                .get(&chain)
+                .filter(|head| head.number >= number)
+                .map(|head| Ok(head.index));
             let refused = view.rejected.get(&chain).filter(|refused| refused.seq == seq);
             sealed.or_else(|| refused.map(|refused| Err(LedgerError::Rejected(refused.reason.clone()))))
         })
     }
 
     /// Asks the sequencers between two rounds.
-    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&[Sequencer]) -> T + Send + 'static) -> Result<T, LedgerError> {
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&[Sequencer]) -> T + Send + 'static,
+    ) -> Result<T, LedgerError> {
         let (reply, answer) = mpsc::channel();
         let stopped = || LedgerError::Stopped("it ended".into());
         let question: Question = Box::new(move |sequencers| drop(reply.send(question(sequencers))));
@@ -187,7 +223,12 @@ impl Engine {
 
     /// The registries as the logs of all shards have them.
     pub(crate) fn registries(&self) -> Result<Vec<Registry>, LedgerError> {
-        self.ask(|sequencers| sequencers.iter().map(|one| one.state().registry().clone()).collect())
+        self.ask(|sequencers| {
+            sequencers
+                .iter()
+                .map(|one| one.state().registry().clone())
+                .collect()
+        })
     }
 
     /// The registry as shard 0's log has it.
@@ -225,7 +266,10 @@ fn vault_is_there(ledger: &Ledger, sequencers: &[Sequencer]) -> Result<(), Ledge
     if path.exists() || sequencers.iter().all(|sequencer| sequencer.state().events() == 0) {
         return Ok(());
     }
-    Err(LedgerError::Vault(format!("{} is missing, and events are on record; bring it back from a backup", path.display())))
+    Err(LedgerError::Vault(format!(
+        "{} is missing, and events are on record; bring it back from a backup",
+        path.display()
+    )))
 }
 
 fn take_up(
@@ -238,7 +282,8 @@ fn take_up(
 ) -> Result<Sequencer, LedgerError> {
     let info = runtime.block_on(bus.info(shard))?;
     let outside = ledger.outside()?;
-    let place = Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+    let place =
+        Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
     let sources = Sources {
         folder: ledger.folder(),
         outside,
@@ -255,21 +300,38 @@ fn take_up(
 
 /// The message at the cursor must be the one that was read there.
 fn same_stream(ledger: &Ledger, bus: &EmbeddedBus, runtime: &Runtime, shard: u32) -> Result<(), LedgerError> {
-    let Some(cursor) = Register::peek(&ledger.folder().register(shard))?.and_then(|head| head.cursor) else { return Ok(()) };
+    let Some(cursor) = Register::peek(&ledger.folder().register(shard))?.and_then(|head| head.cursor) else {
+        return Ok(());
+    };
     let lost = |what: String| LedgerError::Stream { shard, what };
     let info = runtime.block_on(bus.info(shard))?;
     if info.id.to_string() != cursor.stream {
-        return Err(lost(format!("the stream is {}, and stream {} was read up to message {}", info.id, cursor.stream, cursor.seq.0)));
+        return Err(lost(format!(
+            "the stream is {}, and stream {} was read up to message {}",
+            info.id, cursor.stream, cursor.seq.0
+        )));
     }
     if info.last < cursor.seq {
-        return Err(lost(format!("the stream ends at message {}, and message {} was read", info.last.0, cursor.seq.0)));
+        return Err(lost(format!(
+            "the stream ends at message {}, and message {} was read",
+            info.last.0, cursor.seq.0
+        )));
     }
     if cursor.seq.0 == 0 {
         return Ok(());
     }
     let messages = runtime.block_on(bus.read(shard, StreamSeq(cursor.seq.0 - 1), 1))?;
-    let same = messages.first().is_some_and(|message| message_hash(message) == cursor.hash);
-    if same { Ok(()) } else { Err(lost(format!("message {} is not the one that was read", cursor.seq.0))) }
+    let same = messages
+        .first()
+        .is_some_and(|message| message_hash(message) == cursor.hash);
+    if same {
+        Ok(())
+    } else {
+        Err(lost(format!(
+            "message {} is not the one that was read",
+            cursor.seq.0
+        )))
+    }
 }
 
 struct Work {
@@ -291,7 +353,12 @@ impl Work {
             arrivals.borrow_and_update();
             let stopping = self.stop.load(Ordering::Acquire);
             let mut worked = false;
-            for (sequencer, halted) in self.sequencers.iter_mut().zip(&mut halted).filter(|(_, halted)| !**halted) {
+            for (sequencer, halted) in self
+                .sequencers
+                .iter_mut()
+                .zip(&mut halted)
+                .filter(|(_, halted)| !**halted)
+            {
                 match round(&runtime, &self.bus, sequencer) {
                     Ok(some) => worked |= some,
                     Err(error) => {
@@ -317,7 +384,12 @@ impl Work {
                 });
             }
         }
-        for (sequencer, _) in self.sequencers.into_iter().zip(halted).filter(|(_, halted)| !halted) {
+        for (sequencer, _) in self
+            .sequencers
+            .into_iter()
+            .zip(halted)
+            .filter(|(_, halted)| !halted)
+        {
             sequencer.close()?;
         }
         first_error.map_or(Ok(()), Err)

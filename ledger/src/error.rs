@@ -87,7 +87,9 @@ pub enum LedgerError {
         from: String,
     },
     /// The bus does not hold what the archive read from it.
-    #[error("shard {shard}: {what}. What is sealed is safe in the archive; run `sharetrail restore` to go on with a new stream")]
+    #[error(
+        "shard {shard}: {what}. What is sealed is safe in the archive; run `sharetrail restore` to go on with a new stream"
+    )]
     Stream {
         /// The shard.
         shard: u32,
@@ -125,11 +127,18 @@ impl LedgerError {
 
     /// Whether the ledger was checked and the answer is no: an old or another history, a batch refused.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::RolledBack { .. } | Self::Forked { .. } | Self::Rejected(_))
+        matches!(
+            self,
+            Self::RolledBack { .. } | Self::Forked { .. } | Self::Rejected(_)
+        )
     }
 
     pub(crate) fn damaged(path: &Path, at: Option<u64>, what: impl Into<String>) -> Self {
-        Self::Damaged { path: path.to_owned(), at, what: what.into() }
+        Self::Damaged {
+            path: path.to_owned(),
+            at,
+            what: what.into(),
+        }
     }
 }
 
@@ -141,6 +150,10 @@ pub(crate) trait At<T> {
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, doing: &'static str, path: &Path) -> Result<T, LedgerError> {
-        self.map_err(|source| LedgerError::File { doing, path: path.to_owned(), source })
+        self.map_err(|source| LedgerError::File {
+            doing,
+            path: path.to_owned(),
+            source,
+        })
     }
 }

@@ -17,12 +17,18 @@ pub fn make_folder(path: &Path) -> Result<(), LedgerError> {
 
 /// Makes a folder that only its owner can enter.
 pub fn make_private_folder(path: &Path) -> Result<(), LedgerError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("make the folder", path)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .at("make the folder", path)
 }
 
 /// Syncs a folder, so that what was made or renamed in it lasts.
 pub fn sync_folder(path: &Path) -> Result<(), LedgerError> {
-    File::open(path).and_then(|folder| folder.sync_all()).at("sync the folder", path)
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .at("sync the folder", path)
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -44,7 +50,13 @@ pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
 
 fn replace_unsynced_with(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), LedgerError> {
     let new = beside(path);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new).at("write", &new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&new)
+        .at("write", &new)?;
     file.write_all(bytes).at("write", &new)?;
     if sync {
         file.sync_all().at("sync", &new)?;
@@ -55,7 +67,14 @@ fn replace_unsynced_with(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Re
 /// Refuses a file or folder that anybody but its owner can read.
 pub fn check_private(path: &Path) -> Result<(), LedgerError> {
     let mode = fs::metadata(path).at("read", path)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(LedgerError::Exposed { path: path.to_owned(), mode }) }
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(LedgerError::Exposed {
+            path: path.to_owned(),
+            mode,
+        })
+    }
 }
 
 /// Reads a private file as text.
@@ -66,7 +85,12 @@ pub fn read_private(path: &Path) -> Result<String, LedgerError> {
 
 /// Writes a new private file that lasts; refuses to write over another.
 pub fn write_private(path: &Path, text: &str) -> Result<(), LedgerError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).at("write", path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .at("write", path)?;
     file.write_all(text.as_bytes()).at("write", path)?;
     file.sync_all().at("sync", path)?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
@@ -97,12 +121,27 @@ impl LastRecord {
     /// Opens or makes the log, and gives the last whole record. `limit`: bytes after which it starts anew.
     pub fn open(path: &Path, limit: u64) -> Result<(Self, Option<Vec<u8>>), LedgerError> {
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).at("open", path)?;
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .at("open", path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).at("read", path)?;
         let (end, last) = last_record(&bytes);
         let last = last.map(<[u8]>::to_vec);
-        Ok((Self { path: path.to_owned(), file, end: end as u64, limit }, last))
+        Ok((
+            Self {
+                path: path.to_owned(),
+                file,
+                end: end as u64,
+                limit,
+            },
+            last,
+        ))
     }
 
     /// Reads the last whole record without opening the log for writing.
@@ -115,11 +154,17 @@ impl LastRecord {
         let framed = framed(record);
         if self.end > 0 && self.end + framed.len() as u64 > self.limit {
             replace(&self.path, &framed, 0o600)?;
-            self.file = OpenOptions::new().read(true).write(true).open(&self.path).at("open", &self.path)?;
+            self.file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&self.path)
+                .at("open", &self.path)?;
             self.end = framed.len() as u64;
             return Ok(());
         }
-        self.file.write_all_at(&framed, self.end).at("write", &self.path)?;
+        self.file
+            .write_all_at(&framed, self.end)
+            .at("write", &self.path)?;
         self.file.sync_data().at("sync", &self.path)?;
         self.end += framed.len() as u64;
         Ok(())
@@ -139,7 +184,9 @@ fn last_record(bytes: &[u8]) -> (usize, Option<&[u8]>) {
     while let Some((head, rest)) = bytes[at..].split_first_chunk::<8>() {
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let crc = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-        let Some(record) = rest.get(..length).filter(|record| crc32fast::hash(record) == crc) else { break };
+        let Some(record) = rest.get(..length).filter(|record| crc32fast::hash(record) == crc) else {
+            break;
+        };
         at += 8 + length;
         last = Some(record);
     }
@@ -185,7 +232,10 @@ mod tests {
         write_private(&path, "secret").unwrap();
         assert_eq!(read_private(&path).unwrap(), "secret");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(read_private(&path), Err(LedgerError::Exposed { mode: 0o640, .. })));
+        assert!(matches!(
+            read_private(&path),
+            Err(LedgerError::Exposed { mode: 0o640, .. })
+        ));
         assert!(matches!(write_private(&path, "x"), Err(LedgerError::File { .. })));
     }
 }

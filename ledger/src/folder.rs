@@ -16,7 +16,9 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
     pub(crate) fn root(&self) -> &Path {
         &self.root
@@ -62,13 +64,27 @@ impl Folder {
     pub(crate) fn lock(&self) -> Result<Lock, LedgerError> {
         let path = self.lock_file();
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).at("open", &path)?;
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .at("open", &path)?;
         match try_for_a_moment(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked { path: self.root.clone(), pid: pid_in(&mut file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::Locked {
+                    path: self.root.clone(),
+                    pid: pid_in(&mut file),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
         }
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         written.at("write", &path)?;
         Ok(Lock { _file: file })
     }

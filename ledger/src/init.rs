@@ -3,7 +3,7 @@
 //! In scope: a folder that is whole when this returns, and is not a ledger (no `ledger.toml`) before. Out of scope:
 //! anything later. Trust: the operating system's randomness.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use sharetrail_proof::checkpoint::{Checkpoint, log_origin};
 use sharetrail_proof::entry::Genesis;
@@ -43,7 +43,13 @@ pub struct InitOptions {
 impl InitOptions {
     /// One shard, the producer named as the ledger, sled.
     pub fn new(name: Name) -> Self {
-        Self { name, shards: 1, producer: None, store: "sled".into(), outside: None }
+        Self {
+            name,
+            shards: 1,
+            producer: None,
+            store: "sled".into(),
+            outside: None,
+        }
     }
 }
 
@@ -74,14 +80,14 @@ pub fn init(root: &Path, options: &InitOptions) -> Result<Initialised, LedgerErr
         outside: options.outside.clone(),
     };
     let outside = settings.outside_folder()?;
-    files::make_folder(root)?;
-    files::make_private_folder(&outside)?;
-    let (real, inner) = (root.canonicalize().at("find", root)?, outside.canonicalize().at("find", &outside)?);
-    if inner.starts_with(&real) {
-        let text = format!("{} lies in the ledger's folder; keys and checkpoint copies must lie outside", outside.display());
-        let _ = std::fs::remove_dir(&outside);
+    if resolved(&outside)?.starts_with(resolved(root)?) {
+        let text = format!(
+            "{} lies in the ledger's folder; keys and checkpoint copies must lie outside",
+            outside.display()
+        );
         return Err(LedgerError::Invalid(text));
     }
+    files::make_folder(root)?;
     let folder = Folder::new(root);
     make_folders(&folder, &outside)?;
     make_shards(&folder, &outside, &settings)?;
@@ -103,17 +109,45 @@ pub fn init(root: &Path, options: &InitOptions) -> Result<Initialised, LedgerErr
 
 fn check(root: &Path, options: &InitOptions, producer: &Name) -> Result<(), LedgerError> {
     if options.shards == 0 || options.shards > MAX_SHARDS {
-        return Err(LedgerError::Invalid(format!("a ledger has 1 to {MAX_SHARDS} shards, not {}", options.shards)));
+        return Err(LedgerError::Invalid(format!(
+            "a ledger has 1 to {MAX_SHARDS} shards, not {}",
+            options.shards
+        )));
     }
     if producer.as_str() == OPERATOR || producer.as_str() == RECOVERY {
-        return Err(LedgerError::Invalid(format!("{producer} is a reserved name; choose another for the producer")));
+        return Err(LedgerError::Invalid(format!(
+            "{producer} is a reserved name; choose another for the producer"
+        )));
     }
     let there = match std::fs::read_dir(root) {
         Ok(mut items) => items.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(error).at("read", root),
     };
-    if there { Err(LedgerError::NotEmpty(root.to_owned())) } else { Ok(()) }
+    if there {
+        Err(LedgerError::NotEmpty(root.to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Where a path that need not exist leads to: without `..`, and with the links of the part that exists followed.
+fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
+    let mut plain = PathBuf::new();
+    for part in std::path::absolute(path).at("find", path)?.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    let there = plain
+        .ancestors()
+        .find(|above| above.exists())
+        .unwrap_or(Path::new("/"))
+        .to_owned();
+    let rest = plain.strip_prefix(&there).unwrap_or(Path::new(""));
+    Ok(there.canonicalize().at("find", &there)?.join(rest))
 }
 
 fn make_folders(folder: &Folder, outside: &Path) -> Result<(), LedgerError> {
@@ -132,10 +166,20 @@ fn make_shards(folder: &Folder, outside: &Path, settings: &Settings) -> Result<(
     let vrf = VrfSecretKey::from_seed(&seed).public();
     let mut logs = Vec::new();
     for shard in Shard::all(settings.shards) {
-        let signer = keys::make(&folder.keys().join(keys::log_file(shard.index())), &log_origin(&settings.name, shard))?;
+        let signer = keys::make(
+            &folder.keys().join(keys::log_file(shard.index())),
+            &log_origin(&settings.name, shard),
+        )?;
         logs.push(signer.verifier().clone());
         let (operator, recovery) = (operator.verifier().clone(), recovery.verifier().clone());
-        let genesis = Genesis { ledger: settings.name.clone(), id: settings.id, shard, vrf, operator, recovery };
+        let genesis = Genesis {
+            ledger: settings.name.clone(),
+            id: settings.id,
+            shard,
+            vrf,
+            operator,
+            recovery,
+        };
         first_leaf(folder, outside, &genesis, &signer)?;
     }
     let policy = Policy::new(settings.name.clone(), settings.id, logs);
@@ -143,7 +187,12 @@ fn make_shards(folder: &Folder, outside: &Path, settings: &Settings) -> Result<(
 }
 
 /// Puts the genesis entry on record, by the same steps as the sequencer's.
-fn first_leaf(folder: &Folder, outside: &Path, genesis: &Genesis, signer: &NoteSigner) -> Result<(), LedgerError> {
+fn first_leaf(
+    folder: &Folder,
+    outside: &Path,
+    genesis: &Genesis,
+    signer: &NoteSigner,
+) -> Result<(), LedgerError> {
     let (shard, entry) = (genesis.shard.index(), genesis.to_bytes());
     let log = folder.log(shard);
     files::make_folder(&log)?;
@@ -153,9 +202,17 @@ fn first_leaf(folder: &Folder, outside: &Path, genesis: &Genesis, signer: &NoteS
     let mut tree = TreeWriter::new(&log);
     tree.extend(&[&entry], &[LeafHash::of(&entry)])?;
     tree.write_partials()?;
-    let text = Checkpoint::new(log_origin(&genesis.ledger, genesis.shard), tree.size(), tree.root()).to_text();
+    let text = Checkpoint::new(
+        log_origin(&genesis.ledger, genesis.shard),
+        tree.size(),
+        tree.root(),
+    )
+    .to_text();
     let (mut register, _) = Register::open(&folder.register(shard))?;
-    register.decide(&Head { checkpoint: text.clone(), cursor: None })?;
+    register.decide(&Head {
+        checkpoint: text.clone(),
+        cursor: None,
+    })?;
     OutsideCopy::open(outside, shard)?.0.keep(&text)?;
     files::replace(&folder.checkpoint(shard), signer.sign(&text).as_bytes(), 0o644)
 }

@@ -29,7 +29,8 @@ pub(crate) fn producer_file(producer: &str) -> String {
 
 /// Makes a key and writes it to a private file.
 pub(crate) fn make(path: &Path, name: &str) -> Result<NoteSigner, LedgerError> {
-    let signer = NoteSigner::from_seed(name, &files::random()?).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+    let signer = NoteSigner::from_seed(name, &files::random()?)
+        .map_err(|error| LedgerError::Invalid(error.to_string()))?;
     files::write_private(path, &format!("{}\n", signer.to_secret_text()))?;
     Ok(signer)
 }
@@ -51,7 +52,9 @@ pub fn producer_signer(ledger: &Ledger, producer: &Name) -> Result<NoteSigner, L
     if path.exists() {
         return read(&path);
     }
-    Err(LedgerError::Invalid(format!("no key of {producer} here; `sharetrail keys add {producer}` makes one")))
+    Err(LedgerError::Invalid(format!(
+        "no key of {producer} here; `sharetrail keys add {producer}` makes one"
+    )))
 }
 
 /// A key as the registry knows it.
@@ -76,7 +79,9 @@ pub fn list(engine: &Engine) -> Result<Vec<KeyStatus>, LedgerError> {
     let registry = engine.registry()?;
     let mut found = Vec::new();
     for (party, keys) in registry.parties() {
-        let private = producer_signer(engine.ledger(), party).ok().map(|signer| signer.verifier().clone());
+        let private = producer_signer(engine.ledger(), party)
+            .ok()
+            .map(|signer| signer.verifier().clone());
         found.extend(keys.keys.iter().map(|period| KeyStatus {
             party: party.clone(),
             key: period.key.to_string(),
@@ -101,19 +106,40 @@ fn not_reserved(name: &Name) -> Result<(), LedgerError> {
 pub fn add_producer(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     not_reserved(producer)?;
     let _turn = engine.registry_turn();
-    operator::even_out(engine)?;
+    let finished = operator::even_out(engine)?;
     let registry = engine.registry()?;
     let path = producer_path(engine.ledger(), producer);
-    let signer = if path.exists() { read(&path)? } else { make(&path, producer.as_str())? };
+    let signer = if path.exists() {
+        read(&path)?
+    } else {
+        make(&path, producer.as_str())?
+    };
     let known = registry.party(producer);
+    if finished
+        && known.is_some_and(|keys| {
+            keys.keys
+                .iter()
+                .any(|p| p.until.is_none() && p.key == *signer.verifier())
+        })
+    {
+        return Ok(());
+    }
     if known.is_some_and(|keys| keys.keys.iter().any(|period| period.until.is_none())) {
-        return Err(LedgerError::Invalid(format!("{producer} has a valid key already; `sharetrail keys rotate {producer}` gives it another")));
+        return Err(LedgerError::Invalid(format!(
+            "{producer} has a valid key already; `sharetrail keys rotate {producer}` gives it another"
+        )));
     }
     let mut actions = Vec::new();
     if known.is_none() {
-        actions.push(RegistryAction::PartyRegistered { name: producer.to_string(), country: None, contact: None });
+        actions.push(RegistryAction::PartyRegistered {
+            name: producer.to_string(),
+            country: None,
+            contact: None,
+        });
     }
-    actions.push(RegistryAction::KeyRegistered { key: signer.verifier().to_string() });
+    actions.push(RegistryAction::KeyRegistered {
+        key: signer.verifier().to_string(),
+    });
     operator::record(engine, producer, &actions)
 }
 
@@ -125,10 +151,23 @@ pub fn rotate(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     let path = producer_path(engine.ledger(), producer);
     let new = path.with_added_extension("new");
     // A key that an interrupted rotation left is used, so that the registry and the file end up the same.
-    let signer = if new.exists() { read(&new)? } else { make(&new, producer.as_str())? };
-    let registered = engine.registry()?.party(producer).is_some_and(|keys| keys.keys.iter().any(|p| p.key == *signer.verifier()));
+    let signer = if new.exists() {
+        read(&new)?
+    } else {
+        make(&new, producer.as_str())?
+    };
+    let registered = engine
+        .registry()?
+        .party(producer)
+        .is_some_and(|keys| keys.keys.iter().any(|p| p.key == *signer.verifier()));
     if !registered {
-        operator::record(engine, producer, &[RegistryAction::KeyRotated { key: signer.verifier().to_string() }])?;
+        operator::record(
+            engine,
+            producer,
+            &[RegistryAction::KeyRotated {
+                key: signer.verifier().to_string(),
+            }],
+        )?;
     }
     std::fs::rename(&new, &path).at("replace", &path)?;
     files::sync_folder(path.parent().unwrap_or(Path::new(".")))
@@ -140,9 +179,16 @@ pub fn revoke(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     let _turn = engine.registry_turn();
     operator::even_out(engine)?;
     let registry = engine.registry()?;
-    let keys = registry.party(producer).map(|keys| keys.keys.clone()).unwrap_or_default();
+    let keys = registry
+        .party(producer)
+        .map(|keys| keys.keys.clone())
+        .unwrap_or_default();
     let valid = keys.into_iter().filter(|period| period.until.is_none());
-    let actions: Vec<_> = valid.map(|period| RegistryAction::KeyRevoked { key: period.key.to_string() }).collect();
+    let actions: Vec<_> = valid
+        .map(|period| RegistryAction::KeyRevoked {
+            key: period.key.to_string(),
+        })
+        .collect();
     if actions.is_empty() {
         return Err(LedgerError::Invalid(format!("{producer} has no valid key")));
     }

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sharetrail_proof::entry::{Entry, Genesis};
 use sharetrail_proof::batch::text_hash;
+use sharetrail_proof::entry::{Entry, Genesis};
 use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::{ChainId, LedgerId, Name};
 use sharetrail_proof::note::Note;
@@ -41,8 +41,16 @@ impl Ledger {
             return Err(LedgerError::NotALedger(root.to_owned()));
         }
         let settings = Settings::read(&folder.settings())?;
-        let genesis = (0..settings.shards).map(|shard| genesis(&folder, shard, &settings)).collect::<Result<_, _>>()?;
-        Ok(Self { inner: Arc::new(Inner { folder, settings, genesis }) })
+        let genesis = (0..settings.shards)
+            .map(|shard| genesis(&folder, shard, &settings))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                folder,
+                settings,
+                genesis,
+            }),
+        })
     }
 
     pub(crate) fn folder(&self) -> &Folder {
@@ -61,7 +69,10 @@ impl Ledger {
 
     /// Writes `ledger.toml` with another engine for the projections.
     pub fn set_store(&self, store: &str) -> Result<(), LedgerError> {
-        let settings = Settings { store: store.to_owned(), ..self.settings().clone() };
+        let settings = Settings {
+            store: store.to_owned(),
+            ..self.settings().clone()
+        };
         settings.write(&self.folder().settings())
     }
 
@@ -92,7 +103,10 @@ impl Ledger {
     pub fn policy(&self) -> Result<Policy, LedgerError> {
         let path = self.folder().policy();
         let text = std::fs::read_to_string(&path).at("read", &path)?;
-        text.parse().map_err(|error: sharetrail_proof::policy::PolicyError| LedgerError::damaged(&path, None, error.to_string()))
+        text.parse()
+            .map_err(|error: sharetrail_proof::policy::PolicyError| {
+                LedgerError::damaged(&path, None, error.to_string())
+            })
     }
 
     /// Where projections lie.
@@ -111,10 +125,19 @@ impl Ledger {
     }
 
     /// Whether the log holds, as batch `number` of a chain, the note whose text has this hash.
-    pub fn holds_batch(&self, shard: u32, chain: ChainId, number: u64, hash: &Hash) -> Result<bool, LedgerError> {
+    pub fn holds_batch(
+        &self,
+        shard: u32,
+        chain: ChainId,
+        number: u64,
+        hash: &Hash,
+    ) -> Result<bool, LedgerError> {
         let index = self.batch_index(shard, chain, number)?;
         let leaf = LeafFiles::new(&self.folder().sealed(shard)).leaf(index)?;
-        let note = leaf.entry.get(1..).and_then(|note| std::str::from_utf8(note).ok());
+        let note = leaf
+            .entry
+            .get(1..)
+            .and_then(|note| std::str::from_utf8(note).ok());
         let note = note.and_then(|note| Note::parse(note).ok());
         Ok(note.is_some_and(|note| text_hash(note.text()) == *hash))
     }
@@ -132,7 +155,11 @@ impl Ledger {
     pub(crate) fn open_vault(&self, writable: bool) -> Result<Vault, LedgerError> {
         let (folder, kek) = (self.folder().vault(), self.outside()?.join(KEK_FILE));
         let vrf = self.folder().keys().join(keys::VRF_FILE);
-        let paths = VaultPaths { folder: &folder, kek: &kek, vrf: &vrf };
+        let paths = VaultPaths {
+            folder: &folder,
+            kek: &kek,
+            vrf: &vrf,
+        };
         Vault::open(self.name(), *self.id(), &paths, writable)
     }
 
@@ -148,7 +175,13 @@ fn genesis(folder: &Folder, shard: u32, settings: &Settings) -> Result<Genesis, 
     let path = folder.sealed(shard);
     let leaf = LeafFiles::new(&path).leaf(LeafIndex(0))?;
     match Entry::parse(&leaf.entry) {
-        Ok(Entry::Genesis(genesis)) if genesis.ledger == settings.name && genesis.id == settings.id => Ok(*genesis),
-        _ => Err(LedgerError::damaged(&path, Some(0), "leaf 0 is not the genesis entry that ledger.toml names")),
+        Ok(Entry::Genesis(genesis)) if genesis.ledger == settings.name && genesis.id == settings.id => {
+            Ok(*genesis)
+        }
+        _ => Err(LedgerError::damaged(
+            &path,
+            Some(0),
+            "leaf 0 is not the genesis entry that ledger.toml names",
+        )),
     }
 }

@@ -21,7 +21,13 @@ pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) 
     let mut next = engine.registry()?.next();
     let mut entries = Vec::new();
     for action in actions {
-        let record = RegistryRecord { seq: next.0, prev: next.1, party: party.clone(), time: now(), action: action.clone() };
+        let record = RegistryRecord {
+            seq: next.0,
+            prev: next.1,
+            party: party.clone(),
+            time: now(),
+            action: action.clone(),
+        };
         let entry = RegistryEntry::new(record).to_bytes();
         next = (next.0 + 1, LeafHash::of(&entry).0);
         entries.push(entry);
@@ -40,33 +46,46 @@ fn send(engine: &Engine, shard: u32, entries: &[Vec<u8>]) -> Result<(), LedgerEr
     engine.wait_for(shard, chain.id(), cut.number, seq).map(|_| ())
 }
 
-/// Finishes what an interruption between two shards left: the registry is the same in all of them.
-pub(crate) fn even_out(engine: &Engine) -> Result<(), LedgerError> {
-    let nexts: Vec<u64> = engine.registries()?.iter().map(|registry| registry.next().0).collect();
-    let (ahead, most) = (0_u32..).zip(&nexts).max_by_key(|(_, next)| **next).map_or((0, 0), |(shard, next)| (shard, *next));
+/// Finishes what an interruption between two shards left: the registry is the same in all of them. Whether there was
+/// anything to finish.
+pub(crate) fn even_out(engine: &Engine) -> Result<bool, LedgerError> {
+    let nexts: Vec<u64> = engine
+        .registries()?
+        .iter()
+        .map(|registry| registry.next().0)
+        .collect();
+    let (ahead, most) = (0_u32..)
+        .zip(&nexts)
+        .max_by_key(|(_, next)| **next)
+        .map_or((0, 0), |(shard, next)| (shard, *next));
     for (shard, next) in (0_u32..).zip(&nexts).filter(|(_, next)| **next < most) {
         let missing = registry_entries(engine, ahead, *next)?;
         send(engine, shard, &missing)?;
     }
-    Ok(())
+    Ok(nexts.iter().any(|next| *next < most))
 }
 
 /// The registry entries of a shard from number `from` on.
 fn registry_entries(engine: &Engine, shard: u32, from: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
     let mut found = Vec::new();
-    engine.ledger().reader(shard)?.scan(LeafIndex(0), &mut |_, entry, _| {
-        if let [REGISTRY, ..] = entry
-            && let Ok(Entry::Registry(parsed)) = Entry::parse(entry)
-            && parsed.record.seq >= from
-        {
-            found.push(entry.to_vec());
-        }
-        ControlFlow::Continue(())
-    })?;
+    engine
+        .ledger()
+        .reader(shard)?
+        .scan(LeafIndex(0), &mut |_, entry, _| {
+            if let [REGISTRY, ..] = entry
+                && let Ok(Entry::Registry(parsed)) = Entry::parse(entry)
+                && parsed.record.seq >= from
+            {
+                found.push(entry.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
     Ok(found)
 }
 
 fn now() -> u64 {
     // A clock before 1970 gives 0: the time is informative, nothing is decided by it.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }

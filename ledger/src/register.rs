@@ -63,13 +63,22 @@ impl Register {
         let (head, last) = LastRecord::open(&path, LOG_BYTES)?;
         let last = last.map(|record| parse(&path, &record)).transpose()?;
         let rejected = rejected_counts(&folder.join("rejected"))?;
-        Ok((Self { folder: folder.to_owned(), head, rejected }, last))
+        Ok((
+            Self {
+                folder: folder.to_owned(),
+                head,
+                rejected,
+            },
+            last,
+        ))
     }
 
     /// The last decision, without opening the register.
     pub(crate) fn peek(folder: &Path) -> Result<Option<Head>, LedgerError> {
         let path = folder.join("head");
-        LastRecord::peek(&path)?.map(|record| parse(&path, &record)).transpose()
+        LastRecord::peek(&path)?
+            .map(|record| parse(&path, &record))
+            .transpose()
     }
 
     /// How many rejected notes are kept.
@@ -78,7 +87,8 @@ impl Register {
     }
 
     pub(crate) fn decide(&mut self, head: &Head) -> Result<(), LedgerError> {
-        self.head.append(&serde_json::to_vec(head).expect("strings and numbers always serialise"))
+        self.head
+            .append(&serde_json::to_vec(head).expect("strings and numbers always serialise"))
     }
 
     pub(crate) fn snapshot_path(&self) -> PathBuf {
@@ -96,11 +106,21 @@ impl Register {
     }
 
     /// Notes where the batches of a chain are: (number, index), in one go.
-    pub(crate) fn note_batches(&self, chain: ChainId, batches: &[(u64, LeafIndex)]) -> Result<(), LedgerError> {
+    pub(crate) fn note_batches(
+        &self,
+        chain: ChainId,
+        batches: &[(u64, LeafIndex)],
+    ) -> Result<(), LedgerError> {
         let path = self.chain_path(chain);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).at("open", &path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .at("open", &path)?;
         for (number, index) in batches {
-            file.write_all_at(&index.0.to_be_bytes(), number * 8).at("write", &path)?;
+            file.write_all_at(&index.0.to_be_bytes(), number * 8)
+                .at("write", &path)?;
         }
         Ok(())
     }
@@ -120,7 +140,13 @@ impl Register {
     }
 
     /// Keeps a rejected note with its reason.
-    pub(crate) fn reject(&mut self, producer: &Name, seq: StreamSeq, note: &str, reason: &str) -> Result<(), LedgerError> {
+    pub(crate) fn reject(
+        &mut self,
+        producer: &Name,
+        seq: StreamSeq,
+        note: &str,
+        reason: &str,
+    ) -> Result<(), LedgerError> {
         let kept = self.rejected.entry(producer.clone()).or_default();
         if *kept >= REJECTED_MAX {
             return Ok(());
@@ -128,7 +154,11 @@ impl Register {
         *kept += 1;
         let path = self.folder.join("rejected");
         let line = serde_json::json!({"producer": producer, "seq": seq, "reason": reason, "note": note});
-        let mut file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .at("open", &path)?;
         writeln!(file, "{line}").at("write", &path)
     }
 }

@@ -64,7 +64,11 @@ pub struct RestoredShard {
 }
 
 /// Brings back, from copies of the ledger's folder, what this folder lacks.
-pub fn restore(ledger: &Ledger, from: &[PathBuf], notice: &mut dyn FnMut(String)) -> Result<Restored, LedgerError> {
+pub fn restore(
+    ledger: &Ledger,
+    from: &[PathBuf],
+    notice: &mut dyn FnMut(String),
+) -> Result<Restored, LedgerError> {
     let lock = ledger.folder().lock()?;
     let copies: Vec<Folder> = from.iter().map(|path| Folder::new(path)).collect();
     for (copy, path) in copies.iter().zip(from) {
@@ -80,13 +84,25 @@ pub fn restore(ledger: &Ledger, from: &[PathBuf], notice: &mut dyn FnMut(String)
             frames.extend(unsealed_frames(ledger, &copies, shard.shard, notice)?);
         }
         // Streams are renewed once all frames are in hand; those put aside are looked through again next time.
-        for shard in shards.iter().filter(|shard| shard.now > shard.had || !stream_fits(ledger, shard.shard)) {
+        for shard in shards
+            .iter()
+            .filter(|shard| shard.now > shard.had || !stream_fits(ledger, shard.shard))
+        {
             renew_stream(ledger, shard.shard, notice)?;
         }
     }
     drop(lock);
-    let sent = if complete { send_again(ledger, &frames, notice)? } else { 0 };
-    Ok(Restored { complete, keys_brought_back: keys, frames_sent_again: sent, shards })
+    let sent = if complete {
+        send_again(ledger, &frames, notice)?
+    } else {
+        0
+    };
+    Ok(Restored {
+        complete,
+        keys_brought_back: keys,
+        frames_sent_again: sent,
+        shards,
+    })
 }
 
 fn is_a_copy(ledger: &Ledger, copy: &Folder, path: &Path) -> Result<(), LedgerError> {
@@ -94,7 +110,11 @@ fn is_a_copy(ledger: &Ledger, copy: &Folder, path: &Path) -> Result<(), LedgerEr
         let leaf = LeafFiles::new(&copy.sealed(shard)).leaf(LeafIndex(0));
         let same = leaf.is_ok_and(|leaf| leaf.entry == ledger.genesis(shard).to_bytes());
         if !same {
-            let text = format!("{} is not a copy of the ledger {} (shard {shard} has another genesis entry, or none)", path.display(), ledger.name());
+            let text = format!(
+                "{} is not a copy of the ledger {} (shard {shard} has another genesis entry, or none)",
+                path.display(),
+                ledger.name()
+            );
             return Err(LedgerError::Invalid(text));
         }
     }
@@ -111,13 +131,22 @@ fn bring_keys(ledger: &Ledger, copies: &[Folder]) -> Result<u64, LedgerError> {
 }
 
 /// All checkpoints known to have been decided on, size and root.
-fn known_checkpoints(ledger: &Ledger, copies: &[Folder], shard: u32) -> Result<Vec<(TreeSize, Hash)>, LedgerError> {
+fn known_checkpoints(
+    ledger: &Ledger,
+    copies: &[Folder],
+    shard: u32,
+) -> Result<Vec<(TreeSize, Hash)>, LedgerError> {
     let policy = ledger.policy()?;
     let mut known = Vec::new();
-    known.extend(OutsideCopy::peek(&ledger.outside()?, shard)?.as_deref().and_then(stated));
+    known.extend(
+        OutsideCopy::peek(&ledger.outside()?, shard)?
+            .as_deref()
+            .and_then(stated),
+    );
     let folders = std::iter::once(ledger.folder()).chain(copies);
     for folder in folders {
-        let note = files::read_if_there(&folder.checkpoint(shard))?.and_then(|note| String::from_utf8(note).ok());
+        let note =
+            files::read_if_there(&folder.checkpoint(shard))?.and_then(|note| String::from_utf8(note).ok());
         // What a copy calls a checkpoint counts only if the log's key signed it.
         let signed = note.filter(|note| policy.open(note).is_ok());
         known.extend(signed.as_deref().and_then(note_text).as_deref().and_then(stated));
@@ -125,7 +154,12 @@ fn known_checkpoints(ledger: &Ledger, copies: &[Folder], shard: u32) -> Result<V
     Ok(known)
 }
 
-fn restore_shard(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut dyn FnMut(String)) -> Result<RestoredShard, LedgerError> {
+fn restore_shard(
+    ledger: &Ledger,
+    copies: &[Folder],
+    shard: u32,
+    notice: &mut dyn FnMut(String),
+) -> Result<RestoredShard, LedgerError> {
     let mut notices = Vec::new();
     let mut sequencer = recover_behind(sources(ledger, shard)?, &mut notices)?;
     notices.into_iter().for_each(&mut *notice);
@@ -135,14 +169,16 @@ fn restore_shard(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut dy
     let mut tally = Tally::default();
     for folder in std::iter::once(ledger.folder()).chain(copies) {
         if sequencer.size() < known {
-            adopt_stream(&mut sequencer, ledger, folder, known, notice);
+            adopt_stream(&mut sequencer, ledger, folder, known, &mut tally, notice)?;
         }
     }
     for copy in copies {
         if sequencer.size() < known
             && let Err(error) = adopt(ledger, &mut sequencer, copy, shard, known, &mut tally)
         {
-            notice(format!("shard {shard}: {error}; what follows in that copy is not taken"));
+            notice(format!(
+                "shard {shard}: {error}; what follows in that copy is not taken"
+            ));
         }
     }
     let now = sequencer.size();
@@ -168,7 +204,8 @@ fn restore_shard(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut dy
 }
 
 fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
-    let place = Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+    let place =
+        Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
     Ok(Sources {
         folder: ledger.folder(),
         outside: ledger.outside()?,
@@ -192,29 +229,43 @@ fn adopt_stream(
     ledger: &Ledger,
     folder: &Folder,
     known: TreeSize,
+    tally: &mut Tally,
     notice: &mut dyn FnMut(String),
-) {
+) -> Result<(), LedgerError> {
+    let vault = ledger.vault()?;
     let shard = sequencer.shard();
     let path = folder.bus().join(shard.to_string());
-    let cursor = Register::peek(&ledger.folder().register(shard)).ok().flatten().and_then(|head| head.cursor);
+    let cursor = Register::peek(&ledger.folder().register(shard))
+        .ok()
+        .flatten()
+        .and_then(|head| head.cursor);
     let stream = bus::peek(&path).ok().flatten().map(|info| info.id.to_string());
-    let Some(cursor) = cursor.filter(|cursor| Some(&cursor.stream) == stream.as_ref()) else { return };
+    let Some(cursor) = cursor.filter(|cursor| Some(&cursor.stream) == stream.as_ref()) else {
+        return Ok(());
+    };
     let visited = bus::visit(&path, &mut |message| {
         if message.seq > cursor.seq && sequencer.size() < known {
             // Rejected or repeated then, rejected or repeated now.
-            let _ = sequencer.adopt(&message.frame);
+            if sequencer.adopt(&message.frame).is_ok() {
+                tally.count_frame(&vault, &message.frame)?;
+            }
         }
         Ok(())
     });
     if let Err(error) = visited {
-        notice(format!("shard {shard}: {error}; what follows in that stream is not taken"));
+        notice(format!(
+            "shard {shard}: {error}; what follows in that stream is not taken"
+        ));
     }
+    Ok(())
 }
 
 /// Whether the stream in the folder is the one the archive was read from, and holds what was read.
 fn stream_fits(ledger: &Ledger, shard: u32) -> bool {
     let path = ledger.folder().bus().join(shard.to_string());
-    let (Ok(Some(head)), Ok(Some(stream))) = (Register::peek(&ledger.folder().register(shard)), bus::peek(&path)) else {
+    let (Ok(Some(head)), Ok(Some(stream))) =
+        (Register::peek(&ledger.folder().register(shard)), bus::peek(&path))
+    else {
         return false;
     };
     let Some(cursor) = head.cursor else { return true };
@@ -249,7 +300,10 @@ fn adopt(
         if group.len() < wanted {
             return ControlFlow::Continue(());
         }
-        let taken = sequencer.adopt(&frame_of(&group)).and_then(|()| tally.count(&vault, &group));
+        let frame = frame_of(&group);
+        let taken = sequencer
+            .adopt(&frame)
+            .and_then(|()| tally.count_frame(&vault, &frame));
         group.clear();
         match taken {
             Ok(()) => ControlFlow::Continue(()),
@@ -263,12 +317,22 @@ fn adopt(
 }
 
 impl Tally {
-    fn count(&mut self, vault: &Vault, group: &[(Vec<u8>, Vec<u8>)]) -> Result<(), LedgerError> {
-        let Some(producer) = batch_in(&group[0].0).map(|batch| batch.producer) else { return Ok(()) };
-        for (entry, sealed) in group.iter().filter(|(entry, _)| entry.first() == Some(&EVENT)) {
+    /// Counts the events of an adopted frame that cannot be opened.
+    fn count_frame(&mut self, vault: &Vault, frame: &[u8]) -> Result<(), LedgerError> {
+        let Ok(frame) = Frame::parse(frame) else {
+            return Ok(());
+        };
+        let events = frame
+            .entries
+            .iter()
+            .zip(&frame.sealed)
+            .filter(|(entry, _)| entry.first() == Some(&EVENT));
+        for (entry, sealed) in events {
             if let Ok(Entry::Event(event)) = Entry::parse(entry) {
-                let key = vault.key(&event.label)?;
-                let opens = key.is_some_and(|key| key.for_producer(&producer).sealer().open(&event, sealed).is_ok());
+                let key = vault
+                    .key(&event.label)?
+                    .map(|key| key.for_producer(&frame.batch.producer));
+                let opens = key.is_some_and(|key| key.sealer().open(&event, sealed).is_ok());
                 self.unreadable += u64::from(!opens);
             }
         }
@@ -291,22 +355,41 @@ struct Unsealed {
 }
 
 /// Frames on the old streams that the log does not hold: accepted, and never sealed.
-fn unsealed_frames(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut dyn FnMut(String)) -> Result<Vec<Unsealed>, LedgerError> {
+fn unsealed_frames(
+    ledger: &Ledger,
+    copies: &[Folder],
+    shard: u32,
+    notice: &mut dyn FnMut(String),
+) -> Result<Vec<Unsealed>, LedgerError> {
     let mut notices = Vec::new();
     let sequencer = recover_behind(sources(ledger, shard)?, &mut notices)?;
     let mut found: Vec<Unsealed> = Vec::new();
-    for path in std::iter::once(ledger.folder()).chain(copies).flat_map(|folder| streams_of(folder, shard)) {
+    for path in std::iter::once(ledger.folder())
+        .chain(copies)
+        .flat_map(|folder| streams_of(folder, shard))
+    {
         let visited = bus::visit(&path, &mut |message| {
-            let Ok(frame) = Frame::parse(&message.frame) else { return Ok(()) };
-            let next = sequencer.state().head(frame.batch.chain).map_or(0, |head| head.number + 1);
+            let Ok(frame) = Frame::parse(&message.frame) else {
+                return Ok(());
+            };
+            let next = sequencer
+                .state()
+                .head(frame.batch.chain)
+                .map_or(0, |head| head.number + 1);
             let fresh = frame.batch.number >= next && !found.iter().any(|one| one.frame == message.frame);
             if fresh {
-                found.push(Unsealed { shard, producer: message.producer, frame: message.frame });
+                found.push(Unsealed {
+                    shard,
+                    producer: message.producer,
+                    frame: message.frame,
+                });
             }
             Ok(())
         });
         if let Err(error) = visited {
-            notice(format!("shard {shard}: {error}; frames behind that place are not looked for"));
+            notice(format!(
+                "shard {shard}: {error}; frames behind that place are not looked for"
+            ));
         }
     }
     Ok(found)
@@ -314,8 +397,12 @@ fn unsealed_frames(ledger: &Ledger, copies: &[Folder], shard: u32, notice: &mut 
 
 /// The stream of a shard in a folder, and those that were put aside before.
 fn streams_of(folder: &Folder, shard: u32) -> Vec<PathBuf> {
-    let aside = (1..).map(|number| folder.bus().join(format!("{shard}.old-{number}"))).take_while(|path| path.exists());
-    std::iter::once(folder.bus().join(shard.to_string())).chain(aside).collect()
+    let aside = (1..)
+        .map(|number| folder.bus().join(format!("{shard}.old-{number}")))
+        .take_while(|path| path.exists());
+    std::iter::once(folder.bus().join(shard.to_string()))
+        .chain(aside)
+        .collect()
 }
 
 /// Puts a stream aside that is not the one the archive was read from, and begins another.
@@ -331,7 +418,10 @@ fn renew_stream(ledger: &Ledger, shard: u32, notice: &mut dyn FnMut(String)) -> 
             number += 1;
         };
         fs::rename(&path, &aside).at("put aside", &path)?;
-        notice(format!("shard {shard}: the old stream is put aside as {}", aside.display()));
+        notice(format!(
+            "shard {shard}: the old stream is put aside as {}",
+            aside.display()
+        ));
     }
     let id = StreamId(files::random()?);
     bus::begin(&path, id)?;
@@ -343,7 +433,11 @@ fn renew_stream(ledger: &Ledger, shard: u32, notice: &mut dyn FnMut(String)) -> 
     Ok(())
 }
 
-fn send_again(ledger: &Ledger, frames: &[Unsealed], notice: &mut dyn FnMut(String)) -> Result<u64, LedgerError> {
+fn send_again(
+    ledger: &Ledger,
+    frames: &[Unsealed],
+    notice: &mut dyn FnMut(String),
+) -> Result<u64, LedgerError> {
     let engine = Engine::start(ledger)?;
     engine.notices().iter().cloned().for_each(notice);
     for one in frames {

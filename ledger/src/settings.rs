@@ -41,9 +41,14 @@ impl Settings {
     /// Reads `ledger.toml`.
     pub fn read(path: &Path) -> Result<Self, LedgerError> {
         let text = std::fs::read_to_string(path).at("read", path)?;
-        let settings: Self = toml::from_str(&text).map_err(|error| LedgerError::damaged(path, None, error.message()))?;
+        let settings: Self =
+            toml::from_str(&text).map_err(|error| LedgerError::damaged(path, None, error.message()))?;
         if !STORES.contains(&settings.store.as_str()) {
-            return Err(LedgerError::damaged(path, None, format!("store {:?} is neither sled nor fjall", settings.store)));
+            return Err(LedgerError::damaged(
+                path,
+                None,
+                format!("store {:?} is neither sled nor fjall", settings.store),
+            ));
         }
         Ok(settings)
     }
@@ -62,11 +67,16 @@ impl Settings {
 }
 
 fn default_outside() -> Result<PathBuf, LedgerError> {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(home) = from("SHARETRAIL_HOME") {
         return Ok(home);
     }
     let state = from("XDG_STATE_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
-    let missing = || LedgerError::Invalid("no home folder is known; set SHARETRAIL_HOME to a folder for keys".into());
+    let missing =
+        || LedgerError::Invalid("no home folder is known; set SHARETRAIL_HOME to a folder for keys".into());
     Ok(state.ok_or_else(missing)?.join("sharetrail"))
 }

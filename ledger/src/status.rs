@@ -84,7 +84,9 @@ pub struct ChainStatus {
 /// Reads the state of a ledger.
 pub fn status(ledger: &Ledger) -> Result<Status, LedgerError> {
     let holder = ledger.folder().holder();
-    let shards: Vec<ShardStatus> = (0..ledger.shards()).map(|shard| shard_status(ledger, shard)).collect::<Result<_, _>>()?;
+    let shards: Vec<ShardStatus> = (0..ledger.shards())
+        .map(|shard| shard_status(ledger, shard))
+        .collect::<Result<_, _>>()?;
     Ok(Status {
         ledger: ledger.name().clone(),
         id: *ledger.id(),
@@ -106,9 +108,16 @@ fn shard_status(ledger: &Ledger, shard: u32) -> Result<ShardStatus, LedgerError>
     let counts = count(ledger, shard, &reader)?;
     let head = Register::peek(&folder.register(shard))?;
     let stream = bus::peek(&folder.bus().join(shard.to_string()))?;
-    let read = head.as_ref().and_then(|head| head.cursor.as_ref()).map_or(0, |cursor| cursor.seq.0);
-    let modified = std::fs::metadata(folder.checkpoint(shard)).and_then(|file| file.modified()).ok();
-    let sealed_at = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map(|time| time.as_secs());
+    let read = head
+        .as_ref()
+        .and_then(|head| head.cursor.as_ref())
+        .map_or(0, |cursor| cursor.seq.0);
+    let modified = std::fs::metadata(folder.checkpoint(shard))
+        .and_then(|file| file.modified())
+        .ok();
+    let sealed_at = modified
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .map(|time| time.as_secs());
     let chain = |(chain, head): (&ChainId, &ChainHead)| ChainStatus {
         producer: head.producer.clone(),
         chain: chain.to_string(),
@@ -137,7 +146,10 @@ fn count(ledger: &Ledger, shard: u32, reader: &Reader) -> Result<Counts, LedgerE
     let bytes = files::read_if_there(&ledger.folder().register(shard).join("snapshot"))?;
     let state: Option<LogState> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let state = state.filter(|state| state.size() <= reader.size());
-    let mut counts = Counts { events: 0, heads: BTreeMap::new() };
+    let mut counts = Counts {
+        events: 0,
+        heads: BTreeMap::new(),
+    };
     let mut from = LeafIndex(0);
     if let Some(state) = state {
         counts.events = state.events();
@@ -156,10 +168,25 @@ fn count(ledger: &Ledger, shard: u32, reader: &Reader) -> Result<Counts, LedgerE
 }
 
 fn note_head(heads: &mut BTreeMap<ChainId, ChainHead>, index: LeafIndex, note: &[u8]) {
-    let Some(note) = std::str::from_utf8(note).ok().and_then(|note| Note::parse(note).ok()) else { return };
-    let Ok(batch) = Batch::parse(note.text()) else { return };
+    let Some(note) = std::str::from_utf8(note)
+        .ok()
+        .and_then(|note| Note::parse(note).ok())
+    else {
+        return;
+    };
+    let Ok(batch) = Batch::parse(note.text()) else {
+        return;
+    };
     let hash = text_hash(note.text());
-    heads.insert(batch.chain, ChainHead { producer: batch.producer, number: batch.number, hash, index });
+    heads.insert(
+        batch.chain,
+        ChainHead {
+            producer: batch.producer,
+            number: batch.number,
+            hash,
+            index,
+        },
+    );
 }
 
 fn problems(ledger: &Ledger, shard: u32, reader: &Reader) -> Result<Vec<String>, LedgerError> {
@@ -167,8 +194,13 @@ fn problems(ledger: &Ledger, shard: u32, reader: &Reader) -> Result<Vec<String>,
     let outside = ledger.outside()?;
     match OutsideCopy::peek(&outside, shard)?.as_deref().and_then(stated) {
         None => problems.push(format!("no copy of the last checkpoint in {}", outside.display())),
-        Some((known, root)) if known > reader.size() || (known == reader.size() && root != reader.checkpoint().root) => {
-            problems.push(format!("a checkpoint of {known} leaves was signed, this folder holds {}: run `sharetrail restore`", reader.size()));
+        Some((known, root))
+            if known > reader.size() || (known == reader.size() && root != reader.checkpoint().root) =>
+        {
+            problems.push(format!(
+                "a checkpoint of {known} leaves was signed, this folder holds {}: run `sharetrail restore`",
+                reader.size()
+            ));
         }
         Some(_) => {}
     }

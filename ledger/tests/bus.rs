@@ -250,10 +250,15 @@ fn messages_are_read_across_segments() {
     let folder = tempfile::tempdir().unwrap();
     let (bus, _) = open(folder.path());
     let frame = |n: u8| vec![n; 1_000_000];
-    let answers: Vec<_> = (0..75).map(|n| bus.publish(0, &name("till"), frame(n))).collect();
+    let answers: Vec<_> = (0..74).map(|n| bus.publish(0, &name("till"), frame(n))).collect();
     for (seq, answer) in (1..).zip(answers) {
         assert_eq!(wait(answer).unwrap(), StreamSeq(seq));
     }
+    // A full segment is left at the next write.
+    assert_eq!(
+        wait(bus.publish(0, &name("till"), frame(74))).unwrap(),
+        StreamSeq(75)
+    );
     let id = wait(bus.info(0)).unwrap().id;
     drop(bus);
     let segments = fs::read_dir(folder.path().join("0")).unwrap();

@@ -91,15 +91,30 @@ impl Bulk {
 
     /// What stopped the recording, if something did.
     pub(crate) fn stopped(&self) -> Result<(), PublishError> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.stopped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .map_or(Ok(()), Err)
     }
 
     pub(crate) fn summary(&self, seconds: f64) -> RecordSummary {
         let progress = self.progress();
         let mut refused = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
         refused.sort_by_key(|bad| bad.line);
-        let RecordProgress { lines, sealed: recorded, skipped, .. } = progress;
-        RecordSummary { lines, recorded, skipped, refused, seconds }
+        let RecordProgress {
+            lines,
+            sealed: recorded,
+            skipped,
+            ..
+        } = progress;
+        RecordSummary {
+            lines,
+            recorded,
+            skipped,
+            refused,
+            seconds,
+        }
     }
 }
 
@@ -114,11 +129,19 @@ impl Tickets for Bulk {
     fn refused(&self, line: u64, error: PublishError) {
         if error.is_about_the_event() {
             let field = error.field().map(str::to_owned);
-            let bad = BadLine { line, field, reason: error.to_string(), refusal: error.is_refusal() };
+            let bad = BadLine {
+                line,
+                field,
+                reason: error.to_string(),
+                refusal: error.is_refusal(),
+            };
             self.bad.lock().unwrap_or_else(PoisonError::into_inner).push(bad);
         } else {
             // A full disk is not the line's fault, nor worth a report for each line.
-            self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.stopped
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(error);
         }
         self.refused.fetch_add(1, Ordering::AcqRel);
     }

@@ -64,12 +64,17 @@ pub(crate) struct Chains {
 
 impl Chains {
     pub(crate) fn new(bus: Arc<dyn Bus>, chains: Vec<Chain>) -> Self {
-        let shards = chains.into_iter().map(|chain| Mutex::new(SharedChain { chain, round: 0 })).collect();
+        let shards = chains
+            .into_iter()
+            .map(|chain| Mutex::new(SharedChain { chain, round: 0 }))
+            .collect();
         Self { bus, shards }
     }
 
     pub(crate) fn lock(&self, shard: u32) -> MutexGuard<'_, SharedChain> {
-        self.shards[shard as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs a batch and hands it to the bus. The chain is held over both, so that numbers reach the bus in order.
@@ -79,8 +84,18 @@ impl Chains {
         let mut shared = self.lock(shard);
         let Cut { number, hash, frame } = shared.chain.cut(&entries, &sealed);
         let stored = self.bus.publish(shard, shared.chain.producer(), frame);
-        let place = BatchPlace { shard, chain: shared.chain.id(), number, hash, round: shared.round };
-        InFlight { place, events, stored }
+        let place = BatchPlace {
+            shard,
+            chain: shared.chain.id(),
+            number,
+            hash,
+            round: shared.round,
+        };
+        InFlight {
+            place,
+            events,
+            stored,
+        }
     }
 }
 
@@ -100,14 +115,28 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    pub(crate) fn new(chains: &Arc<Chains>, moving: &Arc<Moving>, out: tokio::sync::mpsc::Sender<InFlight>) -> Self {
+    pub(crate) fn new(
+        chains: &Arc<Chains>,
+        moving: &Arc<Moving>,
+        out: tokio::sync::mpsc::Sender<InFlight>,
+    ) -> Self {
         let open = chains.shards.iter().map(|_| Open::default()).collect();
-        Self { chains: Arc::clone(chains), moving: Arc::clone(moving), open, cut: 0, out }
+        Self {
+            chains: Arc::clone(chains),
+            moving: Arc::clone(moving),
+            open,
+            cut: 0,
+            out,
+        }
     }
 
     /// Takes a prepared chunk; chunks come in the order in which they were handed out.
     pub(crate) fn take(&mut self, prepared: Prepared) {
-        let Prepared { events, sealed, flush } = prepared;
+        let Prepared {
+            events,
+            sealed,
+            flush,
+        } = prepared;
         for (ticket, ready) in events {
             match ready {
                 Err(error) => ticket.refused(error),
@@ -125,20 +154,36 @@ impl Cutter {
     }
 
     fn add(&mut self, ticket: Ticket, event: NewEvent, sealed: &[u8]) {
-        let NewEvent { shard, entry, id, digest, sealed: range, name } = event;
+        let NewEvent {
+            shard,
+            entry,
+            id,
+            digest,
+            sealed: range,
+            name,
+        } = event;
         match self.moving.see(id, digest, &ticket) {
             Seen::New => {}
             Seen::Waiting => return,
             Seen::Recorded(recorded) => return ticket.sealed(recorded.shard, recorded.index, true),
             Seen::Conflict(recorded) => {
                 let leaf: Option<LeafIndex> = recorded.map(|recorded| recorded.index);
-                return ticket.refused(PublishError::Conflict { source_uri: name.0, id: name.1, leaf });
+                return ticket.refused(PublishError::Conflict {
+                    source_uri: name.0,
+                    id: name.1,
+                    leaf,
+                });
             }
         }
         let place = shard as usize;
         let open = &mut self.open[place];
         open.bytes += EVENT_BYTES + 6 + range.len();
-        open.events.push(BatchEvent { ticket, id, entry, sealed: sealed[range].to_vec() });
+        open.events.push(BatchEvent {
+            ticket,
+            id,
+            entry,
+            sealed: sealed[range].to_vec(),
+        });
         if open.events.len() == MAX_BATCH_ENTRIES || open.bytes > BATCH_BYTES - EVENT_MAX {
             self.send(place);
         }
@@ -152,7 +197,11 @@ impl Cutter {
         let shard = u32::try_from(shard).expect("a ledger has at most 4,096 shards");
         let flying = self.chains.send(shard, open.events);
         if let Err(gone) = self.out.blocking_send(flying) {
-            refuse(&self.moving, gone.0.events, &LedgerError::Stopped("the publisher has ended".into()).to_string());
+            refuse(
+                &self.moving,
+                gone.0.events,
+                &LedgerError::Stopped("the publisher has ended".into()).to_string(),
+            );
         }
     }
 }
@@ -161,8 +210,12 @@ impl Cutter {
 pub(crate) fn refuse(moving: &Moving, events: Vec<BatchEvent>, reason: &str) {
     for event in events {
         for waiting in moving.refused(&event.id) {
-            waiting.refused(PublishError::Stopped { reason: reason.to_owned() });
+            waiting.refused(PublishError::Stopped {
+                reason: reason.to_owned(),
+            });
         }
-        event.ticket.refused(PublishError::Stopped { reason: reason.to_owned() });
+        event.ticket.refused(PublishError::Stopped {
+            reason: reason.to_owned(),
+        });
     }
 }

@@ -63,7 +63,10 @@ pub enum PublishError {
 impl PublishError {
     /// Whether this event is at fault, rather than the publisher or the disk under it.
     pub fn is_about_the_event(&self) -> bool {
-        matches!(self, Self::Content(_) | Self::Event(_) | Self::Conflict { .. } | Self::Rejected { .. } | Self::Label)
+        matches!(
+            self,
+            Self::Content(_) | Self::Event(_) | Self::Conflict { .. } | Self::Rejected { .. } | Self::Label
+        )
     }
 
     /// Whether the event was looked at and refused, rather than not looked at.

@@ -67,12 +67,21 @@ impl Index {
                 .worker_threads(1)
                 .manual_journal_persist(true)
                 .open()?;
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true);
+            let options = || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(MEMTABLE_BYTES)
+                    .manual_journal_persist(true)
+            };
             let rows = db.keyspace("recorded", options)?;
             Ok((db, rows))
         };
         let (db, rows) = open().map_err(|error: fjall::Error| failed(folder, &error))?;
-        Ok(Self { folder: folder.to_owned(), rows, db, broken: AtomicBool::new(false) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            rows,
+            db,
+            broken: AtomicBool::new(false),
+        })
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> PublishError {
@@ -86,7 +95,10 @@ impl Index {
 
     /// The size and root up to which a shard's log is in the index.
     fn cursor(&self, shard: u32) -> Result<(TreeSize, Hash), PublishError> {
-        let value = self.rows.get(shard_key(shard)).map_err(|error| self.failed(&error))?;
+        let value = self
+            .rows
+            .get(shard_key(shard))
+            .map_err(|error| self.failed(&error))?;
         let nothing = (TreeSize(0), Hash::empty_root());
         Ok(value.and_then(|value| parse_cursor(&value)).unwrap_or(nothing))
     }
@@ -130,7 +142,11 @@ impl Index {
             }
             failure = self.insert(shard, &found, None).err();
             found.clear();
-            if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if failure.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         match failure {
             Some(error) => Err(error),
@@ -164,12 +180,17 @@ impl Index {
 
     /// Hands everything to the operating system; a power loss costs following the log again, nothing else.
     pub(crate) fn persist(&self) -> Result<(), PublishError> {
-        self.db.persist(PersistMode::Buffer).map_err(|error| self.failed(&error))
+        self.db
+            .persist(PersistMode::Buffer)
+            .map_err(|error| self.failed(&error))
     }
 }
 
 fn failed(folder: &Path, error: &dyn std::fmt::Display) -> PublishError {
-    PublishError::Index { folder: folder.to_owned(), reason: error.to_string() }
+    PublishError::Index {
+        folder: folder.to_owned(),
+        reason: error.to_string(),
+    }
 }
 
 /// Longer than an entry id, so that no event has it.
@@ -181,7 +202,10 @@ fn shard_key(shard: u32) -> Vec<u8> {
 
 fn parse_recorded(value: &[u8]) -> Option<Recorded> {
     let (shard, index) = value.split_first_chunk::<4>()?;
-    Some(Recorded { shard: u32::from_be_bytes(*shard), index: LeafIndex(u64::from_be_bytes(index.try_into().ok()?)) })
+    Some(Recorded {
+        shard: u32::from_be_bytes(*shard),
+        index: LeafIndex(u64::from_be_bytes(index.try_into().ok()?)),
+    })
 }
 
 fn parse_cursor(value: &[u8]) -> Option<(TreeSize, Hash)> {
@@ -190,8 +214,11 @@ fn parse_cursor(value: &[u8]) -> Option<(TreeSize, Hash)> {
 }
 
 fn signed_by(note: &[u8], producer: &Name) -> bool {
-    let note = std::str::from_utf8(note).ok().and_then(|note| Note::parse(note).ok());
-    note.and_then(|note| Batch::parse(note.text()).ok()).is_some_and(|batch| batch.producer == *producer)
+    let note = std::str::from_utf8(note)
+        .ok()
+        .and_then(|note| Note::parse(note).ok());
+    note.and_then(|note| Batch::parse(note.text()).ok())
+        .is_some_and(|batch| batch.producer == *producer)
 }
 
 /// An event on its way, or sealed so lately that a chunk prepared before may not have seen it in the index.
@@ -253,7 +280,14 @@ impl Moving {
     pub(crate) fn see(&self, id: EntryId, digest: u64, ticket: &Ticket) -> Seen {
         let mut state = self.state();
         let Some(known) = state.events.get_mut(&id) else {
-            state.events.insert(id, OnItsWay { digest, sealed: None, waiting: Vec::new() });
+            state.events.insert(
+                id,
+                OnItsWay {
+                    digest,
+                    sealed: None,
+                    waiting: Vec::new(),
+                },
+            );
             return Seen::New;
         };
         match (known.digest == digest, known.sealed) {
@@ -267,7 +301,12 @@ impl Moving {
     }
 
     /// Events were sealed; gives the tickets that waited for them. Those that do not stand in the index stay here.
-    pub(crate) fn sealed(&self, shard: u32, events: &[(EntryId, LeafIndex)], indexed: bool) -> Vec<(Ticket, LeafIndex)> {
+    pub(crate) fn sealed(
+        &self,
+        shard: u32,
+        events: &[(EntryId, LeafIndex)],
+        indexed: bool,
+    ) -> Vec<(Ticket, LeafIndex)> {
         let mut state = self.state();
         let mut tickets = Vec::new();
         for (id, index) in events {
@@ -278,13 +317,19 @@ impl Moving {
         }
         let after = state.handed_out;
         if indexed {
-            state.done.push_back((after, events.iter().map(|(id, _)| *id).collect()));
+            state
+                .done
+                .push_back((after, events.iter().map(|(id, _)| *id).collect()));
         }
         tickets
     }
 
     /// An event was refused; gives the tickets that waited for it.
     pub(crate) fn refused(&self, id: &EntryId) -> Vec<Ticket> {
-        self.state().events.remove(id).map(|event| event.waiting).unwrap_or_default()
+        self.state()
+            .events
+            .remove(id)
+            .map(|event| event.waiting)
+            .unwrap_or_default()
     }
 }

@@ -30,7 +30,15 @@ pub(crate) enum Line<'a> {
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { input, buffer: vec![0; READ_BYTES], start: 0, end: 0, ended: false, number: 0, read: 0 }
+        Self {
+            input,
+            buffer: vec![0; READ_BYTES],
+            start: 0,
+            end: 0,
+            ended: false,
+            number: 0,
+            read: 0,
+        }
     }
 
     /// Bytes taken from the input so far.
@@ -41,13 +49,18 @@ impl<R: Read> Lines<R> {
     /// The next line that is not blank. Numbers count from 1 and count blank lines too.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
-            let Some((from, to, skipped)) = self.take_line()? else { return Ok(None) };
+            let Some((from, to, skipped)) = self.take_line()? else {
+                return Ok(None);
+            };
             self.number += 1;
             if skipped > 0 {
                 return Ok(Some(Line::TooLong(self.number, skipped + (to - from))));
             }
             let (from, to) = self.trimmed(from, to);
-            if self.buffer[from..to].iter().any(|byte| !byte.is_ascii_whitespace()) {
+            if self.buffer[from..to]
+                .iter()
+                .any(|byte| !byte.is_ascii_whitespace())
+            {
                 return Ok(Some(Line::Whole(self.number, &self.buffer[from..to])));
             }
         }
@@ -67,7 +80,9 @@ impl<R: Read> Lines<R> {
     fn take_line(&mut self) -> io::Result<Option<(usize, usize, usize)>> {
         let (mut searched, mut skipped) = (0, 0);
         loop {
-            let found = self.buffer[self.start + searched..self.end].iter().position(|&byte| byte == b'\n');
+            let found = self.buffer[self.start + searched..self.end]
+                .iter()
+                .position(|&byte| byte == b'\n');
             if let Some(length) = found {
                 let (from, to) = (self.start, self.start + searched + length);
                 self.start = to + 1;
@@ -136,7 +151,14 @@ mod tests {
     fn lines_end_as_files_end_them() {
         for drip in [1, 2, 7, 1 << 20] {
             let found = lines(b"\xef\xbb\xbfa\r\n\n  \nb\nlast", drip);
-            assert_eq!(found, [(1, Ok(b"a".to_vec())), (4, Ok(b"b".to_vec())), (5, Ok(b"last".to_vec()))]);
+            assert_eq!(
+                found,
+                [
+                    (1, Ok(b"a".to_vec())),
+                    (4, Ok(b"b".to_vec())),
+                    (5, Ok(b"last".to_vec()))
+                ]
+            );
         }
         assert!(lines(b"", 9).is_empty());
     }
@@ -147,6 +169,13 @@ mod tests {
         input.extend(vec![b'x'; 3_000_000]);
         input.extend(b"\nb\n");
         let found = lines(&input, 100_000);
-        assert_eq!(found, [(1, Ok(b"a".to_vec())), (2, Err(3_000_000)), (3, Ok(b"b".to_vec()))]);
+        assert_eq!(
+            found,
+            [
+                (1, Ok(b"a".to_vec())),
+                (2, Err(3_000_000)),
+                (3, Ok(b"b".to_vec()))
+            ]
+        );
     }
 }

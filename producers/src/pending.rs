@@ -81,7 +81,13 @@ pub struct Pending {
 impl Pending {
     pub(crate) fn new(ledger: &Ledger) -> (Self, Arc<Single>) {
         let single = Arc::new(Single::default());
-        (Self { single: Arc::clone(&single), ledger: ledger.clone() }, single)
+        (
+            Self {
+                single: Arc::clone(&single),
+                ledger: ledger.clone(),
+            },
+            single,
+        )
     }
 
     async fn wait<T>(&self, ready: impl Fn(&State) -> Option<T>) -> Result<T, PublishError> {
@@ -97,7 +103,9 @@ impl Pending {
                     return Err(error);
                 }
                 if state.told {
-                    return Err(PublishError::Stopped { reason: "it was refused, and the reason was told before".into() });
+                    return Err(PublishError::Stopped {
+                        reason: "it was refused, and the reason was told before".into(),
+                    });
                 }
             }
             changed.await;
@@ -119,7 +127,18 @@ impl Pending {
         let (shard, index, already_recorded) = self.wait(|state| state.sealed).await?;
         let reader = self.ledger.reader(shard)?;
         let (entry, path) = (reader.leaf(index)?.entry, reader.inclusion(index)?);
-        let proof = TlogProof { extra: None, index, path, checkpoint: reader.note().to_owned() };
-        Ok(Receipt { shard, index, entry, proof, already_recorded })
+        let proof = TlogProof {
+            extra: None,
+            index,
+            path,
+            checkpoint: reader.note().to_owned(),
+        };
+        Ok(Receipt {
+            shard,
+            index,
+            entry,
+            proof,
+            already_recorded,
+        })
     }
 }

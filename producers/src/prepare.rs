@@ -71,15 +71,27 @@ type Drawn = (Vec<[u8; 32]>, Vec<[u8; NONCE_BYTES]>);
 /// Openings and nonces for a chunk, in one go.
 fn draw(count: usize) -> Result<Drawn, String> {
     let (mut openings, mut nonces) = (vec![[0; 32]; count], vec![[0; NONCE_BYTES]; count]);
-    let drawn = getrandom::fill(openings.as_flattened_mut()).and_then(|()| getrandom::fill(nonces.as_flattened_mut()));
-    drawn.map(|()| (openings, nonces)).map_err(|error| format!("no random bytes: {error}"))
+    let drawn = getrandom::fill(openings.as_flattened_mut())
+        .and_then(|()| getrandom::fill(nonces.as_flattened_mut()));
+    drawn
+        .map(|()| (openings, nonces))
+        .map_err(|error| format!("no random bytes: {error}"))
 }
 
 fn refuse_all(chunk: &Chunk, reason: &str) -> Prepared {
     let refuse = |(_, ticket): &(Range<usize>, Ticket)| {
-        (ticket.clone(), Err(PublishError::Stopped { reason: reason.to_owned() }))
+        (
+            ticket.clone(),
+            Err(PublishError::Stopped {
+                reason: reason.to_owned(),
+            }),
+        )
     };
-    Prepared { events: chunk.items.iter().map(refuse).collect(), sealed: Vec::new(), flush: chunk.flush }
+    Prepared {
+        events: chunk.items.iter().map(refuse).collect(),
+        sealed: Vec::new(),
+        flush: chunk.flush,
+    }
 }
 
 struct Customer {
@@ -117,30 +129,51 @@ impl Workshop {
     /// Prepares a chunk. An event that is at fault is refused alone; what stops all is an error of each.
     pub(crate) fn prepare(&self, chunk: &Chunk) -> Prepared {
         let now = now();
-        let contents: Vec<_> = chunk.items.iter().map(|(range, _)| parse(&chunk.buffer[range.clone()], now)).collect();
+        let contents: Vec<_> = chunk
+            .items
+            .iter()
+            .map(|(range, _)| parse(&chunk.buffer[range.clone()], now))
+            .collect();
         let customers = self.customers(&contents);
         let (openings, nonces) = match draw(chunk.items.len()) {
             Ok(drawn) => drawn,
             Err(reason) => return refuse_all(chunk, &reason),
         };
-        let bytes: Vec<&[u8]> = chunk.items.iter().map(|(range, _)| &chunk.buffer[range.clone()]).collect();
+        let bytes: Vec<&[u8]> = chunk
+            .items
+            .iter()
+            .map(|(range, _)| &chunk.buffer[range.clone()])
+            .collect();
         let commitments = commitments(&openings, &bytes);
         let mut sealed = Vec::with_capacity(chunk.buffer.len() + chunk.items.len() * 200);
         let mut events = Vec::with_capacity(chunk.items.len());
         for (position, (content, (_, ticket))) in contents.into_iter().zip(&chunk.items).enumerate() {
-            let salt = Salt { opening: &openings[position], nonce: &nonces[position], commitment: commitments[position] };
+            let salt = Salt {
+                opening: &openings[position],
+                nonce: &nonces[position],
+                commitment: commitments[position],
+            };
             let ready = match (content, &customers) {
                 (Err(error), _) => Err(error.into()),
-                (_, Err(reason)) => Err(PublishError::Stopped { reason: reason.clone() }),
+                (_, Err(reason)) => Err(PublishError::Stopped {
+                    reason: reason.clone(),
+                }),
                 (Ok(content), Ok(customers)) => self.event(&content, customers, &salt, &mut sealed),
             };
             events.push((ticket.clone(), ready));
         }
-        Prepared { events, sealed, flush: chunk.flush }
+        Prepared {
+            events,
+            sealed,
+            flush: chunk.flush,
+        }
     }
 
     /// The keys of all customers of a chunk; those that are not at hand are asked for at once.
-    fn customers<E>(&self, contents: &[Result<Content<'_>, E>]) -> Result<HashMap<String, Arc<Customer>>, String> {
+    fn customers<E>(
+        &self,
+        contents: &[Result<Content<'_>, E>],
+    ) -> Result<HashMap<String, Arc<Customer>>, String> {
         let mut found: HashMap<String, Arc<Customer>> = HashMap::new();
         let mut missing: Vec<&str> = Vec::new();
         for content in contents.iter().flatten() {
@@ -155,9 +188,15 @@ impl Workshop {
                 None => missing.push(customer),
             }
         }
-        let grants = self.vault.grants(&self.producer, &missing).map_err(|error| error.to_string())?;
+        let grants = self
+            .vault
+            .grants(&self.producer, &missing)
+            .map_err(|error| error.to_string())?;
         for (customer, grant) in missing.into_iter().zip(grants) {
-            let known = Arc::new(self.believe(customer, &grant).map_err(|error| error.to_string())?);
+            let known = Arc::new(
+                self.believe(customer, &grant)
+                    .map_err(|error| error.to_string())?,
+            );
             self.customers.insert(customer.to_owned(), Arc::clone(&known));
             found.insert(customer.to_owned(), known);
         }
@@ -172,7 +211,10 @@ impl Workshop {
                 return Err(PublishError::Label);
             }
         }
-        Ok(Customer { label: grant.label, sealer: grant.key.sealer() })
+        Ok(Customer {
+            label: grant.label,
+            sealer: grant.key.sealer(),
+        })
     }
 
     fn event(
@@ -182,14 +224,23 @@ impl Workshop {
         salt: &Salt<'_>,
         sealed: &mut Vec<u8>,
     ) -> Result<Ready, PublishError> {
-        let customer = customers.get(content.customer()).expect("all customers of the chunk were found");
+        let customer = customers
+            .get(content.customer())
+            .expect("all customers of the chunk were found");
         let id = customer.sealer.entry_id(content.source(), content.id());
         if let Some(recorded) = self.index.get(&id)? {
             return self.known(content, customer, recorded);
         }
-        let entry = EventEntry { id, label: customer.label, commitment: salt.commitment }.to_bytes();
+        let entry = EventEntry {
+            id,
+            label: customer.label,
+            commitment: salt.commitment,
+        }
+        .to_bytes();
         let start = sealed.len();
-        customer.sealer.seal(&entry, salt.opening, content.bytes(), salt.nonce, sealed);
+        customer
+            .sealer
+            .seal(&entry, salt.opening, content.bytes(), salt.nonce, sealed);
         Ok(Ready::New(Box::new(NewEvent {
             shard: customer.label.shard(self.ledger.shards()),
             entry,
@@ -201,22 +252,38 @@ impl Workshop {
     }
 
     /// The index knows the id: the same content, or another one?
-    fn known(&self, content: &Content<'_>, customer: &Customer, recorded: Recorded) -> Result<Ready, PublishError> {
+    fn known(
+        &self,
+        content: &Content<'_>,
+        customer: &Customer,
+        recorded: Recorded,
+    ) -> Result<Ready, PublishError> {
         let leaf = self.reader(recorded)?.leaf(recorded.index)?;
-        let wrong = || PublishError::Stopped { reason: format!("leaf {} cannot be read for comparison", recorded.index) };
-        let Ok(Entry::Event(entry)) = Entry::parse(&leaf.entry) else { return Err(wrong()) };
+        let wrong = || PublishError::Stopped {
+            reason: format!("leaf {} cannot be read for comparison", recorded.index),
+        };
+        let Ok(Entry::Event(entry)) = Entry::parse(&leaf.entry) else {
+            return Err(wrong());
+        };
         let opened = customer.sealer.open(&entry, &leaf.sealed).map_err(|_| wrong())?;
         if opened.content == content.bytes() {
             return Ok(Ready::Known(recorded));
         }
         let (source_uri, id) = (content.source().to_owned(), content.id().to_owned());
-        Err(PublishError::Conflict { source_uri, id, leaf: Some(recorded.index) })
+        Err(PublishError::Conflict {
+            source_uri,
+            id,
+            leaf: Some(recorded.index),
+        })
     }
 
     fn reader(&self, recorded: Recorded) -> Result<Arc<Reader>, LedgerError> {
         READERS.with_borrow_mut(|readers| {
             let key = (self.ledger.root().to_owned(), recorded.shard);
-            if let Some(reader) = readers.get(&key).filter(|reader| recorded.index.0 < reader.size().0) {
+            if let Some(reader) = readers
+                .get(&key)
+                .filter(|reader| recorded.index.0 < reader.size().0)
+            {
                 return Ok(Arc::clone(reader));
             }
             let reader = Arc::new(self.ledger.reader(recorded.shard)?);
@@ -232,6 +299,8 @@ thread_local! {
 }
 
 fn now() -> Timestamp {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
 }

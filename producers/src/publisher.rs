@@ -55,9 +55,14 @@ struct Dispatch {
 impl Dispatch {
     fn hand_out(&mut self, chunk: Chunk) -> Result<(), PublishError> {
         self.moving.hand_out();
-        let stopped = || PublishError::Stopped { reason: "its workers have ended".into() };
+        let stopped = || PublishError::Stopped {
+            reason: "its workers have ended".into(),
+        };
         if let Err(gone) = self.workers[self.next].send(chunk) {
-            gone.0.items.iter().for_each(|(_, ticket)| ticket.refused(stopped()));
+            gone.0
+                .items
+                .iter()
+                .for_each(|(_, ticket)| ticket.refused(stopped()));
             return Err(stopped());
         }
         self.next = (self.next + 1) % self.workers.len();
@@ -81,7 +86,9 @@ impl Publisher {
         let ledger = engine.ledger().clone();
         let signer = keys::producer_signer(&ledger, producer)?;
         let index = Arc::new(Index::open(&ledger, producer)?);
-        let chains: Result<Vec<_>, _> = (0..ledger.shards()).map(|shard| Chain::open(engine, &signer, shard)).collect();
+        let chains: Result<Vec<_>, _> = (0..ledger.shards())
+            .map(|shard| Chain::open(engine, &signer, shard))
+            .collect();
         let bus: Arc<dyn Bus> = Arc::clone(engine.bus()) as Arc<dyn Bus>;
         let chains = Arc::new(Chains::new(bus, chains?));
         let moving = Arc::new(Moving::default());
@@ -97,18 +104,33 @@ impl Publisher {
             views,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.map_err(|error| PublishError::Stopped { reason: error.to_string() })?;
-        let mut threads = vec![start("sealer", move || runtime.block_on(Arc::new(sealer).run(flying)))?];
+        let runtime = runtime.map_err(|error| PublishError::Stopped {
+            reason: error.to_string(),
+        })?;
+        let mut threads = vec![start("sealer", move || {
+            runtime.block_on(Arc::new(sealer).run(flying))
+        })?];
         let (workers, prepared) = start_workers(&workshop, &mut threads)?;
         let cutter = Cutter::new(&chains, &moving, fly);
         threads.push(start("cutter", move || cut(cutter, &prepared))?);
-        let dispatch = Arc::new(Mutex::new(Dispatch { workers, next: 0, moving }));
+        let dispatch = Arc::new(Mutex::new(Dispatch {
+            workers,
+            next: 0,
+            moving,
+        }));
         let (collector, submissions) = sync_channel(CHUNK_EVENTS);
         let theirs = Arc::clone(&dispatch);
         threads.push(start("collector", move || collect(&theirs, &submissions))?);
         let default_source = format!("https://{producer}/");
         let collector = Some(collector);
-        Ok(Self { ledger, default_source, dispatch, collector, threads, index })
+        Ok(Self {
+            ledger,
+            default_source,
+            dispatch,
+            collector,
+            threads,
+            index,
+        })
     }
 
     /// Publishes an event. One that names no source gets the producer's, `https://<producer>/`. Waits only while too
@@ -120,10 +142,17 @@ impl Publisher {
     /// Publishes a content as a service gave it. It is kept byte for byte.
     pub fn publish_json(&self, content: Vec<u8>) -> Result<Pending, PublishError> {
         let (pending, single) = Pending::new(&self.ledger);
-        let ticket = Ticket { owner: single, number: 0 };
-        let stopped = || PublishError::Stopped { reason: "it was closed".into() };
+        let ticket = Ticket {
+            owner: single,
+            number: 0,
+        };
+        let stopped = || PublishError::Stopped {
+            reason: "it was closed".into(),
+        };
         let collector = self.collector.as_ref().ok_or_else(stopped)?;
-        collector.send(Submission { content, ticket }).map_err(|_| stopped())?;
+        collector
+            .send(Submission { content, ticket })
+            .map_err(|_| stopped())?;
         Ok(pending)
     }
 
@@ -143,7 +172,11 @@ impl Publisher {
                 std::thread::sleep(TICK);
                 self.hand_out_stale(&gathered)?;
             }
-            reader.join().unwrap_or_else(|_| Err(PublishError::Stopped { reason: "the reading thread panicked".into() }))
+            reader.join().unwrap_or_else(|_| {
+                Err(PublishError::Stopped {
+                    reason: "the reading thread panicked".into(),
+                })
+            })
         });
         self.wait_until_done(&bulk, progress)?;
         self.index.persist()?;
@@ -151,7 +184,11 @@ impl Publisher {
         read.map(|()| bulk.summary(began.elapsed().as_secs_f64()))
     }
 
-    fn wait_until_done(&self, bulk: &Bulk, progress: &(dyn Fn(&RecordProgress) + Sync)) -> Result<(), PublishError> {
+    fn wait_until_done(
+        &self,
+        bulk: &Bulk,
+        progress: &(dyn Fn(&RecordProgress) + Sync),
+    ) -> Result<(), PublishError> {
         loop {
             let now = bulk.progress();
             progress(&now);
@@ -159,13 +196,20 @@ impl Publisher {
                 return Ok(());
             }
             if self.threads.iter().any(JoinHandle::is_finished) {
-                return Err(PublishError::Stopped { reason: "one of its threads has ended".into() });
+                return Err(PublishError::Stopped {
+                    reason: "one of its threads has ended".into(),
+                });
             }
             std::thread::sleep(TICK / 10);
         }
     }
 
-    fn read_lines(&self, input: impl Read, bulk: &Arc<Bulk>, gathered: &Mutex<Gathered>) -> Result<(), PublishError> {
+    fn read_lines(
+        &self,
+        input: impl Read,
+        bulk: &Arc<Bulk>,
+        gathered: &Mutex<Gathered>,
+    ) -> Result<(), PublishError> {
         let owner: Arc<dyn Tickets> = Arc::clone(bulk) as Arc<dyn Tickets>;
         let (mut lines, mut count) = (Lines::new(input), 0);
         let outcome = loop {
@@ -178,7 +222,13 @@ impl Publisher {
                 }
                 Ok(Some(Line::Whole(number, content))) => {
                     count += 1;
-                    let full = lock(gathered).add(content, Ticket { owner: Arc::clone(&owner), number });
+                    let full = lock(gathered).add(
+                        content,
+                        Ticket {
+                            owner: Arc::clone(&owner),
+                            number,
+                        },
+                    );
                     full.map_or(Ok(()), |chunk| self.dispatch().hand_out(chunk))?;
                 }
             }
@@ -237,7 +287,10 @@ struct Gathered {
 
 impl Gathered {
     fn new() -> Self {
-        Self { chunk: empty_chunk(), seen: 0 }
+        Self {
+            chunk: empty_chunk(),
+            seen: 0,
+        }
     }
 
     /// Adds a line; gives the chunk once it is full.
@@ -249,7 +302,10 @@ impl Gathered {
 
     fn take(&mut self, flush: bool) -> Chunk {
         self.seen = 0;
-        Chunk { flush, ..std::mem::replace(&mut self.chunk, empty_chunk()) }
+        Chunk {
+            flush,
+            ..std::mem::replace(&mut self.chunk, empty_chunk())
+        }
     }
 
     /// The chunk, if it holds lines and has not grown since the last time this was asked.
@@ -266,11 +322,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn too_long(found: usize) -> ContentError {
-    ContentError::TooLong { found, limit: sharetrail_schemas::MAX_CONTENT_BYTES }
+    ContentError::TooLong {
+        found,
+        limit: sharetrail_schemas::MAX_CONTENT_BYTES,
+    }
 }
 
 fn empty_chunk() -> Chunk {
-    Chunk { buffer: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4), items: Vec::with_capacity(CHUNK_EVENTS), flush: false }
+    Chunk {
+        buffer: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
+        items: Vec::with_capacity(CHUNK_EVENTS),
+        flush: false,
+    }
 }
 
 fn add(chunk: &mut Chunk, content: &[u8], ticket: Ticket) {
@@ -281,13 +344,18 @@ fn add(chunk: &mut Chunk, content: &[u8], ticket: Ticket) {
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, PublishError> {
     let failed = |error: std::io::Error| LedgerError::Stopped(format!("no thread for the {name}: {error}"));
-    Ok(std::thread::Builder::new().name(name.into()).spawn(work).map_err(failed)?)
+    Ok(std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map_err(failed)?)
 }
 
 type Doors = (Vec<SyncSender<Chunk>>, Vec<Receiver<Prepared>>);
 
 fn start_workers(workshop: &Arc<Workshop>, threads: &mut Vec<JoinHandle<()>>) -> Result<Doors, PublishError> {
-    let count = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
+    let count = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(1, 8);
     let (mut workers, mut prepared) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let (send, chunks) = sync_channel::<Chunk>(2);
@@ -328,7 +396,10 @@ fn collect(dispatch: &Mutex<Dispatch>, submissions: &Receiver<Submission>) {
             }
         }
         chunk.flush = true;
-        let handed_out = dispatch.lock().unwrap_or_else(PoisonError::into_inner).hand_out(chunk);
+        let handed_out = dispatch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .hand_out(chunk);
         if handed_out.is_err() {
             return;
         }

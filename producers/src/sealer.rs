@@ -31,7 +31,10 @@ pub(crate) struct Sealer {
 
 /// What became of a batch.
 enum Fate {
-    Sealed { index: LeafIndex, view: Arc<ShardView> },
+    Sealed {
+        index: LeafIndex,
+        view: Arc<ShardView>,
+    },
     Rejected(RejectedBatch),
     /// The chain was set back after it was cut: its number is not its own any more.
     Overtaken,
@@ -72,7 +75,11 @@ impl Sealer {
             while let Some((seq, batch)) = next.take() {
                 tries += 1;
                 if tries > TRIES_MAX {
-                    refuse(&self.moving, batch.events, "the sequencer let none of its batches in");
+                    refuse(
+                        &self.moving,
+                        batch.events,
+                        "the sequencer let none of its batches in",
+                    );
                     break;
                 }
                 next = self.see_to(seq, batch).await;
@@ -107,11 +114,17 @@ impl Sealer {
         let mut view = self.views[batch.shard as usize].clone();
         loop {
             let now = Arc::clone(&view.borrow_and_update());
-            if let Some(rejected) = now.rejected.get(&batch.chain).filter(|rejected| rejected.seq == seq) {
+            if let Some(rejected) = now
+                .rejected
+                .get(&batch.chain)
+                .filter(|rejected| rejected.seq == seq)
+            {
                 return Fate::Rejected(rejected.clone());
             }
             if now.seq >= seq {
-                return self.decided(batch, now).unwrap_or_else(|error| Fate::Halted(error.to_string()));
+                return self
+                    .decided(batch, now)
+                    .unwrap_or_else(|error| Fate::Halted(error.to_string()));
             }
             if let Some(reason) = &now.halted {
                 return Fate::Halted(reason.clone());
@@ -125,17 +138,31 @@ impl Sealer {
     /// The sequencer has decided on the batch and did not say that it was rejected: it is on record, or it was passed over
     /// because one before it in the chain was rejected.
     fn decided(&self, batch: BatchPlace, view: Arc<ShardView>) -> Result<Fate, LedgerError> {
-        let BatchPlace { shard, chain, number, hash, .. } = batch;
+        let BatchPlace {
+            shard,
+            chain,
+            number,
+            hash,
+            ..
+        } = batch;
         let reached = view.heads.get(&chain).is_some_and(|head| head.number >= number);
         if !reached || !self.ledger.holds_batch(shard, chain, number, &hash)? {
             return Ok(Fate::Overtaken);
         }
-        Ok(Fate::Sealed { index: self.ledger.batch_index(shard, chain, number)?, view })
+        Ok(Fate::Sealed {
+            index: self.ledger.batch_index(shard, chain, number)?,
+            view,
+        })
     }
 
     fn sealed(&self, batch: InFlight, index: LeafIndex, view: &ShardView) {
         let at = |position: usize| LeafIndex(index.0 + 1 + position as u64);
-        let ids: Vec<_> = batch.events.iter().enumerate().map(|(position, event)| (event.id, at(position))).collect();
+        let ids: Vec<_> = batch
+            .events
+            .iter()
+            .enumerate()
+            .map(|(position, event)| (event.id, at(position)))
+            .collect();
         let end = TreeSize(at(batch.events.len()).0);
         // The cursor needs the root at its size, which is at hand where a checkpoint ends with this batch.
         // Once a chain was set back, batches are seen to out of the log's order, and a cursor could pass one by.
@@ -162,8 +189,13 @@ impl Sealer {
         // A customer may have been erased: whoever comes next gets a label that is valid now.
         self.workshop.forget_customers();
         for event in refused {
-            let rejected = || PublishError::Rejected { reason: rejected.reason.clone() };
-            self.moving.refused(&event.id).iter().for_each(|waiting| waiting.refused(rejected()));
+            let rejected = || PublishError::Rejected {
+                reason: rejected.reason.clone(),
+            };
+            self.moving
+                .refused(&event.id)
+                .iter()
+                .for_each(|waiting| waiting.refused(rejected()));
             event.ticket.refused(rejected());
         }
         events

@@ -23,12 +23,23 @@ pub(crate) struct Args {
 /// Runs the measurements.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["bench", "--quiet", "--locked", "--bench", "speed", "--", "--events", &args.events.to_string()]);
+    command.args([
+        "bench",
+        "--quiet",
+        "--locked",
+        "--bench",
+        "speed",
+        "--",
+        "--events",
+        &args.events.to_string(),
+    ]);
     if args.json {
         command.arg("--json");
     }
     if let Some(input) = args.input {
-        command.arg("--input").arg(std::path::absolute(&input).context("finding the input")?);
+        command
+            .arg("--input")
+            .arg(std::path::absolute(&input).context("finding the input")?);
     }
     let status = command.status().context("running cargo bench")?;
     ensure!(status.success(), "the measurements ended with {status}");

@@ -230,7 +230,9 @@ impl LogState {
 
     /// The heads of all chains.
     pub fn heads(&self) -> impl Iterator<Item = (ChainId, &ChainHead)> {
-        self.chains.iter().filter_map(|(chain, head)| Some((chain.parse().ok()?, head)))
+        self.chains
+            .iter()
+            .filter_map(|(chain, head)| Some((chain.parse().ok()?, head)))
     }
 
     /// The generation under which a label was erased, if it was.
@@ -256,14 +258,20 @@ impl LogState {
         let hash = text_hash(frame.note.text());
         // Before the signature: a batch that is on record and comes again is a repeat, also once its key has ended.
         if self.is_earlier(batch, hash) {
-            return Ok(Verdict::Earlier { chain: batch.chain, number: batch.number });
+            return Ok(Verdict::Earlier {
+                chain: batch.chain,
+                number: batch.number,
+            });
         }
         self.is_signed(frame, index)?;
         self.follows(batch, hash)?;
         let leaves = leaf_hashes(&frame.entries);
         let root = root_of(&leaves);
         if root != batch.root {
-            return Err(Rejection::Root { expected: batch.root, found: root });
+            return Err(Rejection::Root {
+                expected: batch.root,
+                found: root,
+            });
         }
         if let Some(position) = frame.misplaced_content() {
             return Err(Rejection::Content { position });
@@ -285,20 +293,33 @@ impl LogState {
 
     fn is_signed(&self, frame: &Frame<'_>, index: LeafIndex) -> Result<(), Rejection> {
         let producer = &frame.batch.producer;
-        let lines = frame.note.signatures().iter().filter(|line| line.name == producer.as_str());
-        let key = lines.filter_map(|line| self.registry.key(producer, line.id, index)).next();
-        frame.note.verify(key.ok_or_else(|| Rejection::NoValidKey { producer: producer.clone() })?)?;
+        let lines = frame
+            .note
+            .signatures()
+            .iter()
+            .filter(|line| line.name == producer.as_str());
+        let key = lines
+            .filter_map(|line| self.registry.key(producer, line.id, index))
+            .next();
+        frame.note.verify(key.ok_or_else(|| Rejection::NoValidKey {
+            producer: producer.clone(),
+        })?)?;
         // One signature, no more: whatever else stood there would be on record without having been checked.
         if frame.note.signatures().len() == 1 {
             return Ok(());
         }
-        Err(NoteError::Malformed { reason: "a batch note has one signature line" }.into())
+        Err(NoteError::Malformed {
+            reason: "a batch note has one signature line",
+        }
+        .into())
     }
 
     fn is_earlier(&self, batch: &Batch, hash: Hash) -> bool {
-        self.head(batch.chain).filter(|head| head.producer == batch.producer).is_some_and(|head| {
-            batch.number < head.number || (batch.number == head.number && hash == head.hash)
-        })
+        self.head(batch.chain)
+            .filter(|head| head.producer == batch.producer)
+            .is_some_and(|head| {
+                batch.number < head.number || (batch.number == head.number && hash == head.hash)
+            })
     }
 
     /// Checks the signature of a frame as if it were to follow now.
@@ -309,7 +330,9 @@ impl LogState {
     fn follows(&self, batch: &Batch, hash: Hash) -> Result<(), Rejection> {
         let (expected, prev) = match self.head(batch.chain) {
             Some(head) if head.producer != batch.producer => {
-                return Err(Rejection::ForeignChain { owner: head.producer.clone() });
+                return Err(Rejection::ForeignChain {
+                    owner: head.producer.clone(),
+                });
             }
             Some(head) if head.number == batch.number && head.hash != hash => {
                 return Err(Rejection::Fork { number: batch.number });
@@ -318,10 +341,16 @@ impl LogState {
             None => (0, self.genesis),
         };
         if batch.number != expected {
-            return Err(Rejection::Gap { expected, found: batch.number });
+            return Err(Rejection::Gap {
+                expected,
+                found: batch.number,
+            });
         }
         if batch.prev != prev {
-            return Err(Rejection::Prev { expected: prev, found: batch.prev });
+            return Err(Rejection::Prev {
+                expected: prev,
+                found: batch.prev,
+            });
         }
         Ok(())
     }
@@ -341,15 +370,24 @@ impl LogState {
                     }
                     changes.events += 1;
                 }
-                Entry::Registry(entry) if special => self.registry_entry(&mut changes, at, &entry, producer, position)?,
+                Entry::Registry(entry) if special => {
+                    self.registry_entry(&mut changes, at, &entry, producer, position)?
+                }
                 Entry::Erasure(erasure) if producer.as_str() == OPERATOR => {
                     self.lives_here(&erasure.label, position)?;
-                    if self.erased(&erasure.label).is_some() || changes.erased.iter().any(|e| e.label == erasure.label) {
+                    if self.erased(&erasure.label).is_some()
+                        || changes.erased.iter().any(|e| e.label == erasure.label)
+                    {
                         return Err(Rejection::ErasedLabel { position });
                     }
                     changes.erased.push(erasure);
                 }
-                _ => return Err(Rejection::Kind { position, producer: producer.clone() }),
+                _ => {
+                    return Err(Rejection::Kind {
+                        position,
+                        producer: producer.clone(),
+                    });
+                }
             }
         }
         Ok(changes)
@@ -364,30 +402,54 @@ impl LogState {
         position: usize,
     ) -> Result<(), Rejection> {
         let registry = changes.registry.get_or_insert_with(|| self.registry.clone());
-        registry.apply(at, entry, by).map_err(|error| Rejection::Registry { position, error })
+        registry
+            .apply(at, entry, by)
+            .map_err(|error| Rejection::Registry { position, error })
     }
 
     fn lives_here(&self, label: &Label, position: usize) -> Result<(), Rejection> {
         let shard = label.shard(self.shard.count());
-        if shard == self.shard.index() { Ok(()) } else { Err(Rejection::WrongShard { position, shard }) }
+        if shard == self.shard.index() {
+            Ok(())
+        } else {
+            Err(Rejection::WrongShard { position, shard })
+        }
     }
 
-    fn take(&mut self, frame: &Frame<'_>, index: LeafIndex, hash: Hash, leaves: Vec<LeafHash>, changes: Changes) -> Accepted {
+    fn take(
+        &mut self,
+        frame: &Frame<'_>,
+        index: LeafIndex,
+        hash: Hash,
+        leaves: Vec<LeafHash>,
+        changes: Changes,
+    ) -> Accepted {
         let batch = frame.batch.clone();
         let mut batch_entry = vec![crate::entry::BATCH];
         batch_entry.extend_from_slice(frame.note_text.as_bytes());
         let mut all = Vec::with_capacity(leaves.len() + 1);
         all.push(LeafHash::of(&batch_entry));
         all.extend(leaves);
-        let head = ChainHead { producer: batch.producer.clone(), number: batch.number, hash, index };
+        let head = ChainHead {
+            producer: batch.producer.clone(),
+            number: batch.number,
+            hash,
+            index,
+        };
         self.chains.insert(batch.chain.to_string(), head);
         self.events += changes.events;
         if let Some(registry) = changes.registry {
             self.registry = registry;
         }
-        self.erased.extend(changes.erased.iter().map(|e| (e.label.to_string(), e.generation)));
+        self.erased
+            .extend(changes.erased.iter().map(|e| (e.label.to_string(), e.generation)));
         self.size = TreeSize(self.size.0 + all.len() as u64);
-        Accepted { batch, index, batch_entry, leaves: all }
+        Accepted {
+            batch,
+            index,
+            batch_entry,
+            leaves: all,
+        }
     }
 }
 

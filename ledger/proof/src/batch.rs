@@ -65,20 +65,50 @@ pub struct Batch {
 impl Batch {
     /// The text to sign.
     pub fn to_text(&self) -> String {
-        let Self { ledger, shard, producer, chain, number, count, root, prev } = self;
+        let Self {
+            ledger,
+            shard,
+            producer,
+            chain,
+            number,
+            count,
+            root,
+            prev,
+        } = self;
         format!("{ledger}/batch/{shard}/{producer}/{chain}/{number}\n{count}\n{root}\nprev {prev}\n")
     }
 
     /// Reads the signed text of a batch note.
     pub fn parse(text: &str) -> Result<Self, BatchError> {
         let checkpoint = Checkpoint::parse(text)?;
-        let Checkpoint { origin, size: TreeSize(size), root, extensions } = &checkpoint;
+        let Checkpoint {
+            origin,
+            size: TreeSize(size),
+            root,
+            extensions,
+        } = &checkpoint;
         let (ledger, shard, producer, chain, number) = parse_origin(origin)?;
-        let count = u32::try_from(*size).ok().filter(|&n| n >= 1 && n as usize <= MAX_BATCH_ENTRIES);
+        let count = u32::try_from(*size)
+            .ok()
+            .filter(|&n| n >= 1 && n as usize <= MAX_BATCH_ENTRIES);
         let count = count.ok_or(BatchError::Count { found: *size })?;
-        let [line] = extensions.as_slice() else { return Err(BatchError::Prev) };
-        let prev = line.strip_prefix("prev ").and_then(Hash::from_base64).ok_or(BatchError::Prev)?;
-        Ok(Self { ledger, shard, producer, chain, number, count, root: *root, prev })
+        let [line] = extensions.as_slice() else {
+            return Err(BatchError::Prev);
+        };
+        let prev = line
+            .strip_prefix("prev ")
+            .and_then(Hash::from_base64)
+            .ok_or(BatchError::Prev)?;
+        Ok(Self {
+            ledger,
+            shard,
+            producer,
+            chain,
+            number,
+            count,
+            root: *root,
+            prev,
+        })
     }
 }
 
@@ -88,11 +118,21 @@ pub fn text_hash(text: &str) -> Hash {
 }
 
 fn parse_origin(origin: &str) -> Result<(Name, Shard, Name, ChainId, u64), BatchError> {
-    let wrong = || BatchError::Origin { found: origin.chars().take(200).collect() };
+    let wrong = || BatchError::Origin {
+        found: origin.chars().take(200).collect(),
+    };
     let parts: Vec<&str> = origin.split('/').collect();
-    let [ledger, "batch", shard, producer, chain, number] = parts.as_slice() else { return Err(wrong()) };
+    let [ledger, "batch", shard, producer, chain, number] = parts.as_slice() else {
+        return Err(wrong());
+    };
     let number = decimal(number).ok_or_else(wrong)?;
-    Ok((ledger.parse()?, shard.parse()?, producer.parse()?, chain.parse()?, number))
+    Ok((
+        ledger.parse()?,
+        shard.parse()?,
+        producer.parse()?,
+        chain.parse()?,
+        number,
+    ))
 }
 
 #[cfg(test)]
@@ -124,9 +164,21 @@ mod tests {
             let bad = text.replace("\n1024\n", &format!("\n{count}\n"));
             assert_eq!(Batch::parse(&bad), Err(BatchError::Count { found: count }));
         }
-        assert_eq!(Batch::parse(&text.replace("prev ", "next ")), Err(BatchError::Prev));
-        assert!(matches!(Batch::parse(&text.replace("/12", "/012")), Err(BatchError::Origin { .. })));
-        assert!(matches!(Batch::parse(&text.replace("/till/", "/Till/")), Err(BatchError::Name(_))));
-        assert!(matches!(Batch::parse(&text.replace("/batch/", "/log/")), Err(BatchError::Origin { .. })));
+        assert_eq!(
+            Batch::parse(&text.replace("prev ", "next ")),
+            Err(BatchError::Prev)
+        );
+        assert!(matches!(
+            Batch::parse(&text.replace("/12", "/012")),
+            Err(BatchError::Origin { .. })
+        ));
+        assert!(matches!(
+            Batch::parse(&text.replace("/till/", "/Till/")),
+            Err(BatchError::Name(_))
+        ));
+        assert!(matches!(
+            Batch::parse(&text.replace("/batch/", "/log/")),
+            Err(BatchError::Origin { .. })
+        ));
     }
 }

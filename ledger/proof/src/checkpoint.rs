@@ -36,22 +36,43 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// A checkpoint without extension lines.
     pub fn new(origin: String, size: TreeSize, root: Hash) -> Self {
-        Self { origin, size, root, extensions: Vec::new() }
+        Self {
+            origin,
+            size,
+            root,
+            extensions: Vec::new(),
+        }
     }
 
     /// Reads the signed text of a note.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         let wrong = |reason| CheckpointError { reason };
-        let body = text.strip_suffix('\n').ok_or(wrong("the last line does not end"))?;
+        let body = text
+            .strip_suffix('\n')
+            .ok_or(wrong("the last line does not end"))?;
         let mut lines = body.split('\n');
-        let origin = lines.next().filter(|line| !line.is_empty()).ok_or(wrong("no origin line"))?;
-        let size = lines.next().and_then(decimal).ok_or(wrong("the second line is not a size"))?;
-        let root = lines.next().and_then(Hash::from_base64).ok_or(wrong("the third line is not a root hash"))?;
+        let origin = lines
+            .next()
+            .filter(|line| !line.is_empty())
+            .ok_or(wrong("no origin line"))?;
+        let size = lines
+            .next()
+            .and_then(decimal)
+            .ok_or(wrong("the second line is not a size"))?;
+        let root = lines
+            .next()
+            .and_then(Hash::from_base64)
+            .ok_or(wrong("the third line is not a root hash"))?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
         if extensions.iter().any(String::is_empty) {
             return Err(wrong("an empty extension line"));
         }
-        Ok(Self { origin: origin.to_owned(), size: TreeSize(size), root, extensions })
+        Ok(Self {
+            origin: origin.to_owned(),
+            size: TreeSize(size),
+            root,
+            extensions,
+        })
     }
 
     /// The text to sign, with its last newline.
@@ -73,7 +94,10 @@ pub struct VerifiedCheckpoint {
 
 impl VerifiedCheckpoint {
     pub(crate) fn new(checkpoint: Checkpoint, cosignatures: Vec<(String, u64)>) -> Self {
-        Self { checkpoint, cosignatures }
+        Self {
+            checkpoint,
+            cosignatures,
+        }
     }
 
     /// What was signed.
@@ -116,7 +140,14 @@ mod tests {
         let one = Checkpoint::new("shop.example/log/0of1".into(), TreeSize(7), Hash::ZERO);
         let text = one.to_text();
         assert_eq!(Checkpoint::parse(&text), Ok(one));
-        for bad in ["", "a\n", "a\n07\n", &text.replace('7', "+7"), text.trim_end(), &format!("{text}\n")] {
+        for bad in [
+            "",
+            "a\n",
+            "a\n07\n",
+            &text.replace('7', "+7"),
+            text.trim_end(),
+            &format!("{text}\n"),
+        ] {
             assert!(Checkpoint::parse(bad).is_err(), "{bad:?}");
         }
     }

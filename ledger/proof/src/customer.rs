@@ -69,7 +69,9 @@ pub fn verify_label(
     if customer.len() > MAX_CUSTOMER_BYTES {
         return Err(VrfError::Mismatch);
     }
-    Ok(label_from(&key.verify(&label_input(ledger, customer, generation), proof)?))
+    Ok(label_from(
+        &key.verify(&label_input(ledger, customer, generation), proof)?,
+    ))
 }
 
 /// K: 32 random bytes that exist in the vault alone. Whoever destroys it has erased the customer.
@@ -82,14 +84,19 @@ pub struct ProducerKey(pub [u8; 32]);
 
 fn expand(key: &[u8; 32], info: &[&[u8]]) -> [u8; 32] {
     let mut out = [0; 32];
-    Hkdf::<Sha256>::new(None, key).expand_multi_info(info, &mut out).expect("32 bytes are within HKDF's limit");
+    Hkdf::<Sha256>::new(None, key)
+        .expand_multi_info(info, &mut out)
+        .expect("32 bytes are within HKDF's limit");
     out
 }
 
 impl CustomerKey {
     /// `Kp = HKDF-SHA-256(K, "sharetrail producer v1\n" ‖ producer)` (RFC 5869, no salt).
     pub fn for_producer(&self, producer: &Name) -> ProducerKey {
-        ProducerKey(expand(&self.0, &[b"sharetrail producer v1\n", &prefixed(producer.as_str())]))
+        ProducerKey(expand(
+            &self.0,
+            &[b"sharetrail producer v1\n", &prefixed(producer.as_str())],
+        ))
     }
 }
 
@@ -118,7 +125,10 @@ pub fn commitments(openings: &[[u8; 32]], contents: &[&[u8]]) -> Vec<Hash> {
     let length = |content: &[u8]| COMMITMENT_PREFIX.len() + 32 + content.len();
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (position, content) in contents.iter().enumerate() {
-        groups.entry(padded_length(length(content))).or_default().push(position);
+        groups
+            .entry(padded_length(length(content)))
+            .or_default()
+            .push(position);
     }
     let mut hashes = vec![Hash::ZERO; contents.len()];
     for group in groups.into_values() {
@@ -185,7 +195,14 @@ impl Sealer {
     }
 
     /// Appends the sealed content to `out`: codec ‖ nonce ‖ ciphertext ‖ tag. `random`: a fresh nonce.
-    pub fn seal(&self, entry: &[u8; EVENT_BYTES], opening: &[u8; 32], content: &[u8], nonce: &[u8; 24], out: &mut Vec<u8>) {
+    pub fn seal(
+        &self,
+        entry: &[u8; EVENT_BYTES],
+        opening: &[u8; 32],
+        content: &[u8],
+        nonce: &[u8; 24],
+        out: &mut Vec<u8>,
+    ) {
         let padded = (32 + content.len() + 1).next_multiple_of(PAD_TO);
         out.reserve(1 + 24 + padded + 16);
         out.push(CODEC_AS_IS);
@@ -196,17 +213,26 @@ impl Sealer {
         out.push(0x80);
         out.resize(start + padded, 0);
         let nonce = XNonce::from(*nonce);
-        let tag = self.cipher.encrypt_inout_detached(&nonce, &associated(entry), (&mut out[start..]).into());
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&nonce, &associated(entry), (&mut out[start..]).into());
         out.extend_from_slice(&tag.expect("a content is far below the cipher's 256 GiB"));
     }
 
     /// Opens a sealed content and recomputes the commitment of its entry.
     pub fn open(&self, entry: &EventEntry, sealed: &[u8]) -> Result<Opened, OpenError> {
         let mut plain = self.decrypt(&entry.to_bytes(), sealed)?;
-        let end = plain.iter().rposition(|&byte| byte != 0).filter(|&end| plain[end] == 0x80 && end >= 32);
-        let end = end.ok_or(OpenError::Malformed { reason: "padding that is none" })?;
+        let end = plain
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .filter(|&end| plain[end] == 0x80 && end >= 32);
+        let end = end.ok_or(OpenError::Malformed {
+            reason: "padding that is none",
+        })?;
         if plain.len() != (end + 1).next_multiple_of(PAD_TO) {
-            return Err(OpenError::Malformed { reason: "padding that is none" });
+            return Err(OpenError::Malformed {
+                reason: "padding that is none",
+            });
         }
         plain.truncate(end);
         let content = plain.split_off(32);
@@ -215,7 +241,10 @@ impl Sealer {
         if found == entry.commitment {
             Ok(Opened { opening, content })
         } else {
-            Err(OpenError::Commitment { expected: entry.commitment, found })
+            Err(OpenError::Commitment {
+                expected: entry.commitment,
+                found,
+            })
         }
     }
 
@@ -228,15 +257,23 @@ impl Sealer {
         if codec != CODEC_AS_IS {
             return Err(malformed("an unknown codec"));
         }
-        let (nonce, rest) = rest.split_first_chunk::<24>().ok_or(malformed("too short for a nonce"))?;
-        let (body, tag) = rest.split_last_chunk::<16>().ok_or(malformed("too short for a tag"))?;
+        let (nonce, rest) = rest
+            .split_first_chunk::<24>()
+            .ok_or(malformed("too short for a nonce"))?;
+        let (body, tag) = rest
+            .split_last_chunk::<16>()
+            .ok_or(malformed("too short for a tag"))?;
         if body.len() < PAD_TO || body.len() % PAD_TO != 0 {
             return Err(malformed("not padded to 64 bytes"));
         }
         let mut plain = body.to_vec();
         let nonce = XNonce::from(*nonce);
-        let opened =
-            self.cipher.decrypt_inout_detached(&nonce, &associated(entry), plain.as_mut_slice().into(), &Tag::from(*tag));
+        let opened = self.cipher.decrypt_inout_detached(
+            &nonce,
+            &associated(entry),
+            plain.as_mut_slice().into(),
+            &Tag::from(*tag),
+        );
         opened.map(|()| plain).map_err(|_| OpenError::Wrong)
     }
 }
@@ -257,7 +294,11 @@ mod tests {
         let contents: Vec<Vec<u8>> = (0..300_usize).map(|n| vec![b'x'; n * 7 % 500]).collect();
         let openings: Vec<[u8; 32]> = (0..300_u32).map(|n| Hash::of(&[&n.to_be_bytes()]).0).collect();
         let borrowed: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-        let alone: Vec<Hash> = openings.iter().zip(&contents).map(|(opening, content)| commitment(opening, content)).collect();
+        let alone: Vec<Hash> = openings
+            .iter()
+            .zip(&contents)
+            .map(|(opening, content)| commitment(opening, content))
+            .collect();
         assert_eq!(commitments(&openings, &borrowed), alone);
     }
 }

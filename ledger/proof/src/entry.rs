@@ -143,7 +143,11 @@ impl Genesis {
         let key = |text: &str, name: &str| {
             let key = text.parse::<VerifierKey>().map_err(|error| error.to_string())?;
             let fits = key.name() == name && key.kind() == KeyKind::Note;
-            if fits { Ok(key) } else { Err(format!("not a note key named {name}")) }
+            if fits {
+                Ok(key)
+            } else {
+                Err(format!("not a note key named {name}"))
+            }
         };
         let genesis = Self {
             ledger: json.ledger,
@@ -154,7 +158,11 @@ impl Genesis {
             recovery: key(&json.recovery, RECOVERY)?,
         };
         // One way of writing it: the hash of what we would write is the hash of what is on record.
-        if genesis.to_bytes()[1..] == *bytes { Ok(genesis) } else { Err("not in its canonical form".into()) }
+        if genesis.to_bytes()[1..] == *bytes {
+            Ok(genesis)
+        } else {
+            Err("not in its canonical form".into())
+        }
     }
 }
 
@@ -234,7 +242,10 @@ pub fn party_label(party: &Name) -> Label {
 impl RegistryEntry {
     /// The entry about `record.party`.
     pub fn new(record: RegistryRecord) -> Self {
-        Self { label: party_label(&record.party), record }
+        Self {
+            label: party_label(&record.party),
+            record,
+        }
     }
 
     /// The entry's bytes.
@@ -247,13 +258,20 @@ impl RegistryEntry {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (label, json) = bytes.split_first_chunk::<32>().ok_or("too short for a label")?;
         let record: RegistryRecord = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        let entry = Self { label: Label(*label), record };
+        let entry = Self {
+            label: Label(*label),
+            record,
+        };
         if entry.label != party_label(&entry.record.party) {
             return Err(format!("the label is not that of {}", entry.record.party));
         }
         // One way of writing each entry: what parses must be what we would write, so no field can be smuggled in.
         let canonical = entry.to_bytes();
-        if canonical[33..] == *json { Ok(entry) } else { Err("not in its canonical form".into()) }
+        if canonical[33..] == *json {
+            Ok(entry)
+        } else {
+            Err("not in its canonical form".into())
+        }
     }
 }
 
@@ -294,13 +312,19 @@ pub enum Entry<'a> {
 impl<'a> Entry<'a> {
     /// Takes an entry apart. A genesis entry that breaks the rules of names and keys is refused too.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EntryError> {
-        let (&kind, rest) = bytes.split_first().ok_or(EntryError::UnknownKind { found: None })?;
+        let (&kind, rest) = bytes
+            .split_first()
+            .ok_or(EntryError::UnknownKind { found: None })?;
         let json = |reason| EntryError::Json { kind, reason };
         match kind {
             GENESIS => Ok(Self::Genesis(Box::new(Genesis::parse(rest).map_err(json)?))),
             EVENT => parse_event(bytes).map(Self::Event),
-            REGISTRY => Ok(Self::Registry(Box::new(RegistryEntry::parse(rest).map_err(json)?))),
-            BATCH => std::str::from_utf8(rest).map(Self::Batch).map_err(|error| json(error.to_string())),
+            REGISTRY => Ok(Self::Registry(Box::new(
+                RegistryEntry::parse(rest).map_err(json)?,
+            ))),
+            BATCH => std::str::from_utf8(rest)
+                .map(Self::Batch)
+                .map_err(|error| json(error.to_string())),
             ERASURE => parse_erasure(bytes).map(Self::Erasure),
             found => Err(EntryError::UnknownKind { found: Some(found) }),
         }
@@ -318,9 +342,17 @@ impl<'a> Entry<'a> {
 }
 
 fn parse_event(bytes: &[u8]) -> Result<EventEntry, EntryError> {
-    let wrong = EntryError::Length { kind: EVENT, expected: EVENT_BYTES, found: bytes.len() };
+    let wrong = EntryError::Length {
+        kind: EVENT,
+        expected: EVENT_BYTES,
+        found: bytes.len(),
+    };
     let bytes: &[u8; EVENT_BYTES] = bytes.try_into().map_err(|_| wrong)?;
-    let mut event = EventEntry { id: [0; 16], label: Label([0; 32]), commitment: Hash::ZERO };
+    let mut event = EventEntry {
+        id: [0; 16],
+        label: Label([0; 32]),
+        commitment: Hash::ZERO,
+    };
     event.id.copy_from_slice(&bytes[1..17]);
     event.label.0.copy_from_slice(&bytes[17..49]);
     event.commitment.0.copy_from_slice(&bytes[49..]);
@@ -328,13 +360,20 @@ fn parse_event(bytes: &[u8]) -> Result<EventEntry, EntryError> {
 }
 
 fn parse_erasure(bytes: &[u8]) -> Result<ErasureEntry, EntryError> {
-    let wrong = EntryError::Length { kind: ERASURE, expected: ERASURE_BYTES, found: bytes.len() };
+    let wrong = EntryError::Length {
+        kind: ERASURE,
+        expected: ERASURE_BYTES,
+        found: bytes.len(),
+    };
     let bytes: &[u8; ERASURE_BYTES] = bytes.try_into().map_err(|_| wrong)?;
     let mut label = [0; 32];
     label.copy_from_slice(&bytes[1..33]);
     let mut generation = [0; 4];
     generation.copy_from_slice(&bytes[33..]);
-    Ok(ErasureEntry { label: Label(label), generation: u32::from_be_bytes(generation) })
+    Ok(ErasureEntry {
+        label: Label(label),
+        generation: u32::from_be_bytes(generation),
+    })
 }
 
 fn with_json(head: &[u8], json: &impl Serialize) -> Vec<u8> {
@@ -345,9 +384,9 @@ fn with_json(head: &[u8], json: &impl Serialize) -> Vec<u8> {
 
 /// A string inside a hash: its length as u16, big-endian, then its bytes. Callers' limits keep it under 64 KiB.
 pub(crate) fn prefixed(text: &str) -> Vec<u8> {
-    let length = u16::try_from(text.len()).expect("names and customer ids are at most 256 bytes, sources 1,024");
+    let length =
+        u16::try_from(text.len()).expect("names and customer ids are at most 256 bytes, sources 1,024");
     let mut bytes = length.to_be_bytes().to_vec();
     bytes.extend_from_slice(text.as_bytes());
     bytes
 }
-

@@ -74,17 +74,30 @@ pub struct Frame<'a> {
 
 /// Lays out a frame. `entries` and `sealed` have the note's number of items.
 pub fn encode(note: &str, entries: &[&[u8]], sealed: &[&[u8]]) -> Vec<u8> {
-    let bytes = entries.iter().map(|e| e.len() + 2).sum::<usize>() + sealed.iter().map(|s| s.len() + 4).sum::<usize>();
+    let bytes = entries.iter().map(|e| e.len() + 2).sum::<usize>()
+        + sealed.iter().map(|s| s.len() + 4).sum::<usize>();
     let mut frame = Vec::with_capacity(5 + note.len() + bytes);
     frame.push(VERSION);
-    frame.extend(u32::try_from(note.len()).expect("a note is under 60,000 bytes").to_be_bytes());
+    frame.extend(
+        u32::try_from(note.len())
+            .expect("a note is under 60,000 bytes")
+            .to_be_bytes(),
+    );
     frame.extend_from_slice(note.as_bytes());
     for entry in entries {
-        frame.extend(u16::try_from(entry.len()).expect("an entry is at most 65,535 bytes").to_be_bytes());
+        frame.extend(
+            u16::try_from(entry.len())
+                .expect("an entry is at most 65,535 bytes")
+                .to_be_bytes(),
+        );
         frame.extend_from_slice(entry);
     }
     for one in sealed {
-        frame.extend(u32::try_from(one.len()).expect("a sealed content is under 66 KiB").to_be_bytes());
+        frame.extend(
+            u32::try_from(one.len())
+                .expect("a sealed content is under 66 KiB")
+                .to_be_bytes(),
+        );
         frame.extend_from_slice(one);
     }
     frame
@@ -113,7 +126,10 @@ impl<'a> Cursor<'a> {
         let at = self.at;
         let bytes = self.take(4, what)?;
         let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        usize::try_from(length).ok().filter(|&n| n <= limit).ok_or(FrameError::Length { what, at })
+        usize::try_from(length)
+            .ok()
+            .filter(|&n| n <= limit)
+            .ok_or(FrameError::Length { what, at })
     }
 }
 
@@ -144,7 +160,13 @@ impl<'a> Frame<'a> {
             sealed.push(cursor.take(length, "sealed content")?);
         }
         match bytes.len() - cursor.at {
-            0 => Ok(Self { note_text, note, batch, entries, sealed }),
+            0 => Ok(Self {
+                note_text,
+                note,
+                batch,
+                entries,
+                sealed,
+            }),
             found => Err(FrameError::Trailing { found }),
         }
     }
@@ -152,6 +174,9 @@ impl<'a> Frame<'a> {
     /// The first entry that has a sealed content without being an event, or is an event without one.
     pub fn misplaced_content(&self) -> Option<usize> {
         let is_event = |entry: &&[u8]| entry.first() == Some(&EVENT);
-        self.entries.iter().zip(&self.sealed).position(|(entry, sealed)| is_event(entry) == sealed.is_empty())
+        self.entries
+            .iter()
+            .zip(&self.sealed)
+            .position(|(entry, sealed)| is_event(entry) == sealed.is_empty())
     }
 }

@@ -5,6 +5,9 @@
 //! In scope: that. Out of scope: one message alone, messages of very different lengths (`sha2` does those).
 //! Trust: none needed; tests hold every lane and length to what `sha2` says.
 
+// What is not inlined into the function that knows the wide registers does not use them.
+#![allow(clippy::inline_always)]
+
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Arch, Simd, WithSimd};
 use sha2::{Digest, Sha256};
@@ -16,7 +19,14 @@ const WORTH_IT: usize = 4;
 const BLOCK: usize = 64;
 
 const INITIAL: [u32; 8] = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
 ];
 
 #[rustfmt::skip]
@@ -47,7 +57,11 @@ impl Messages {
     /// Room for `count` messages of about `length` bytes.
     pub(crate) fn new(length: usize, count: usize) -> Self {
         let stride = padded_length(length);
-        Self { stride, padded: Vec::with_capacity(stride * count), lengths: Vec::with_capacity(count) }
+        Self {
+            stride,
+            padded: Vec::with_capacity(stride * count),
+            lengths: Vec::with_capacity(count),
+        }
     }
 
     /// Adds a message that is made of parts; it is padded to as many blocks as the others.
@@ -57,7 +71,11 @@ impl Messages {
             self.padded.extend_from_slice(part);
         }
         let length = self.padded.len() - start;
-        assert_eq!(padded_length(length), self.stride, "messages side by side have the same number of blocks");
+        assert_eq!(
+            padded_length(length),
+            self.stride,
+            "messages side by side have the same number of blocks"
+        );
         self.padded.push(0x80);
         self.padded.resize(start + self.stride - 8, 0);
         self.padded.extend((length as u64 * 8).to_be_bytes());
@@ -74,7 +92,9 @@ impl Messages {
 
     fn one_by_one(&self) -> Vec<Hash> {
         let messages = self.padded.chunks_exact(self.stride).zip(&self.lengths);
-        messages.map(|(message, length)| Hash(Sha256::digest(&message[..*length]).into())).collect()
+        messages
+            .map(|(message, length)| Hash(Sha256::digest(&message[..*length]).into()))
+            .collect()
     }
 }
 
@@ -114,7 +134,9 @@ fn hash_group<S: Simd>(simd: S, group: &[u8], stride: usize, hashes: &mut Vec<Ha
     let mut words = [simd.splat_u32s(0); 16];
     for block in 0..stride / BLOCK {
         for (lane, message) in group.chunks_exact(stride).enumerate() {
-            let bytes: &[u8; BLOCK] = message[block * BLOCK..].first_chunk().expect("the stride is made of blocks");
+            let bytes: &[u8; BLOCK] = message[block * BLOCK..]
+                .first_chunk()
+                .expect("the stride is made of blocks");
             for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
                 cast_slice_mut(std::slice::from_mut(word))[lane] = u32::from_be_bytes(*bytes);
             }
@@ -144,22 +166,35 @@ fn shift<S: Simd>(simd: S, a: S::u32s, by: u32) -> S::u32s {
 
 #[inline(always)]
 fn rotate<S: Simd>(simd: S, a: S::u32s, by: u32) -> S::u32s {
-    simd.or_u32s(shift(simd, a, by), simd.wrapping_dyn_shl_u32s(a, simd.splat_u32s(32 - by)))
+    simd.or_u32s(
+        shift(simd, a, by),
+        simd.wrapping_dyn_shl_u32s(a, simd.splat_u32s(32 - by)),
+    )
 }
 
 /// The exclusive or of three rotations to the right.
 #[inline(always)]
 fn rotations<S: Simd>(simd: S, a: S::u32s, by: [u32; 3]) -> S::u32s {
-    xor3(simd, rotate(simd, a, by[0]), rotate(simd, a, by[1]), rotate(simd, a, by[2]))
+    xor3(
+        simd,
+        rotate(simd, a, by[0]),
+        rotate(simd, a, by[1]),
+        rotate(simd, a, by[2]),
+    )
 }
 
 /// FIPS 180-4 §6.2.2 step 3, in every lane at once.
 #[inline(always)]
 fn round<S: Simd>(simd: S, state: [S::u32s; 8], word: S::u32s, constant: u32) -> [S::u32s; 8] {
+    // The names of FIPS 180-4.
+    #[allow(clippy::many_single_char_names)]
     let [a, b, c, d, e, f, g, h] = state;
     let choice = simd.xor_u32s(g, simd.and_u32s(e, simd.xor_u32s(f, g)));
     let majority = simd.xor_u32s(simd.and_u32s(a, b), simd.and_u32s(c, simd.xor_u32s(a, b)));
-    let input = simd.add_u32s(simd.add_u32s(word, simd.splat_u32s(constant)), simd.add_u32s(h, choice));
+    let input = simd.add_u32s(
+        simd.add_u32s(word, simd.splat_u32s(constant)),
+        simd.add_u32s(h, choice),
+    );
     let one = simd.add_u32s(input, rotations(simd, e, [6, 11, 25]));
     let two = simd.add_u32s(rotations(simd, a, [2, 13, 22]), majority);
     [simd.add_u32s(one, two), a, b, c, simd.add_u32s(d, one), e, f, g]
@@ -169,9 +204,22 @@ fn round<S: Simd>(simd: S, state: [S::u32s; 8], word: S::u32s, constant: u32) ->
 #[inline(always)]
 fn next_word<S: Simd>(simd: S, words: &[S::u32s; 16], at: usize) -> S::u32s {
     let (early, late) = (words[(at + 1) % 16], words[(at + 14) % 16]);
-    let early = xor3(simd, rotate(simd, early, 7), rotate(simd, early, 18), shift(simd, early, 3));
-    let late = xor3(simd, rotate(simd, late, 17), rotate(simd, late, 19), shift(simd, late, 10));
-    simd.add_u32s(simd.add_u32s(words[at], early), simd.add_u32s(words[(at + 9) % 16], late))
+    let early = xor3(
+        simd,
+        rotate(simd, early, 7),
+        rotate(simd, early, 18),
+        shift(simd, early, 3),
+    );
+    let late = xor3(
+        simd,
+        rotate(simd, late, 17),
+        rotate(simd, late, 19),
+        shift(simd, late, 10),
+    );
+    simd.add_u32s(
+        simd.add_u32s(words[at], early),
+        simd.add_u32s(words[(at + 9) % 16], late),
+    )
 }
 
 /// FIPS 180-4 §6.2.2, in every lane at once.
@@ -207,7 +255,11 @@ mod tests {
                     let message: Vec<u8> = (0..length).map(byte).collect();
                     messages.push(&[&message[..length / 2], &message[length / 2..]]);
                 }
-                assert_eq!(Arch::new().dispatch(SideBySide(&messages)), messages.one_by_one(), "{count} of {length}");
+                assert_eq!(
+                    Arch::new().dispatch(SideBySide(&messages)),
+                    messages.one_by_one(),
+                    "{count} of {length}"
+                );
                 assert_eq!(messages.hash(), messages.one_by_one());
             }
         }

@@ -51,11 +51,14 @@ pub struct Name(Arc<str>);
 impl Name {
     /// Checks the syntax.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
+        let fits =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
         if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
             Ok(Self(text.into()))
         } else {
-            Err(NameError::Name { found: text.chars().take(80).collect() })
+            Err(NameError::Name {
+                found: text.chars().take(80).collect(),
+            })
         }
     }
 
@@ -97,7 +100,9 @@ impl Shard {
         if index < count && count <= MAX_SHARDS {
             Ok(Self { index, count })
         } else {
-            Err(NameError::Shard { found: format!("{index}of{count}") })
+            Err(NameError::Shard {
+                found: format!("{index}of{count}"),
+            })
         }
     }
 
@@ -126,17 +131,25 @@ impl fmt::Display for Shard {
 impl FromStr for Shard {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let wrong = || NameError::Shard { found: text.chars().take(80).collect() };
+        let wrong = || NameError::Shard {
+            found: text.chars().take(80).collect(),
+        };
         let (index, count) = text.split_once("of").ok_or_else(wrong)?;
-        let index = decimal(index).and_then(|n| u32::try_from(n).ok()).ok_or_else(wrong)?;
-        let count = decimal(count).and_then(|n| u32::try_from(n).ok()).ok_or_else(wrong)?;
+        let index = decimal(index)
+            .and_then(|n| u32::try_from(n).ok())
+            .ok_or_else(wrong)?;
+        let count = decimal(count)
+            .and_then(|n| u32::try_from(n).ok())
+            .ok_or_else(wrong)?;
         Self::new(index, count)
     }
 }
 
 /// Reads a decimal number that has no sign, no leading zero and no other way of being written.
 pub fn decimal(text: &str) -> Option<u64> {
-    let canonical = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let canonical = !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
     if canonical { text.parse().ok() } else { None }
 }
 
@@ -251,7 +264,9 @@ mod tests {
     #[test]
     fn shards_have_one_way_of_being_written() {
         assert_eq!("3of4".parse(), Shard::new(3, 4));
-        for bad in ["4of4", "03of4", "3of04", "of4", "3of", "-1of2", "+1of2", "0of5000", "3 of4"] {
+        for bad in [
+            "4of4", "03of4", "3of04", "of4", "3of", "-1of2", "+1of2", "0of5000", "3 of4",
+        ] {
             assert!(bad.parse::<Shard>().is_err(), "{bad}");
         }
     }

@@ -83,8 +83,17 @@ fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> KeyId {
 }
 
 fn check_key_name(name: &str) -> Result<(), NoteError> {
-    let fits = !name.is_empty() && name.len() <= 512 && !name.contains('+') && !name.chars().any(char::is_whitespace);
-    if fits { Ok(()) } else { Err(NoteError::Key { reason: "a name has no spaces and no '+'" }) }
+    let fits = !name.is_empty()
+        && name.len() <= 512
+        && !name.contains('+')
+        && !name.chars().any(char::is_whitespace);
+    if fits {
+        Ok(())
+    } else {
+        Err(NoteError::Key {
+            reason: "a name has no spaces and no '+'",
+        })
+    }
 }
 
 /// What a verifier key's signatures look like.
@@ -117,11 +126,19 @@ impl VerifierKey {
     /// Names a raw Ed25519 public key. Refuses keys of small order, which verify anything.
     pub fn new(name: &str, kind: KeyKind, public: &[u8; 32]) -> Result<Self, NoteError> {
         check_key_name(name)?;
-        let key = VerifyingKey::from_bytes(public).map_err(|_| NoteError::Key { reason: "not an Ed25519 point" })?;
+        let key = VerifyingKey::from_bytes(public).map_err(|_| NoteError::Key {
+            reason: "not an Ed25519 point",
+        })?;
         if key.is_weak() {
-            return Err(NoteError::Key { reason: "a point of small order" });
+            return Err(NoteError::Key {
+                reason: "a point of small order",
+            });
         }
-        Ok(Self { name: name.to_owned(), kind, key })
+        Ok(Self {
+            name: name.to_owned(),
+            kind,
+            key,
+        })
     }
 
     /// The key's name: an origin, a producer, a witness.
@@ -163,18 +180,36 @@ impl FromStr for VerifierKey {
     type Err = NoteError;
     fn from_str(text: &str) -> Result<Self, NoteError> {
         let mut parts = text.splitn(3, '+');
-        let mut part = || parts.next().ok_or(NoteError::Key { reason: "expected <name>+<id>+<base64>" });
+        let mut part = || {
+            parts.next().ok_or(NoteError::Key {
+                reason: "expected <name>+<id>+<base64>",
+            })
+        };
         let (name, id, data) = (part()?, part()?, part()?);
-        let data = BASE64.decode(data.as_bytes()).map_err(|_| NoteError::Key { reason: "not base64" })?;
+        let data = BASE64
+            .decode(data.as_bytes())
+            .map_err(|_| NoteError::Key { reason: "not base64" })?;
         let (&kind, public) = data.split_first().ok_or(NoteError::Key { reason: "empty key" })?;
         let kind = match kind {
             ED25519 => KeyKind::Note,
             COSIGNATURE_V1 => KeyKind::Cosignature,
-            _ => return Err(NoteError::Key { reason: "neither an Ed25519 nor a cosignature key" }),
+            _ => {
+                return Err(NoteError::Key {
+                    reason: "neither an Ed25519 nor a cosignature key",
+                });
+            }
         };
-        let public = public.try_into().map_err(|_| NoteError::Key { reason: "an Ed25519 key has 32 bytes" })?;
+        let public = public.try_into().map_err(|_| NoteError::Key {
+            reason: "an Ed25519 key has 32 bytes",
+        })?;
         let key = Self::new(name, kind, public)?;
-        if key.id().to_string() == id { Ok(key) } else { Err(NoteError::Key { reason: "the id does not fit the key" }) }
+        if key.id().to_string() == id {
+            Ok(key)
+        } else {
+            Err(NoteError::Key {
+                reason: "the id does not fit the key",
+            })
+        }
     }
 }
 
@@ -195,23 +230,43 @@ impl NoteSigner {
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let wrong = NoteError::Key { reason: "expected PRIVATE+KEY+<name>+<id>+<base64>" };
-        let rest = text.trim_end().strip_prefix("PRIVATE+KEY+").ok_or(wrong.clone())?;
+        let wrong = NoteError::Key {
+            reason: "expected PRIVATE+KEY+<name>+<id>+<base64>",
+        };
+        let rest = text
+            .trim_end()
+            .strip_prefix("PRIVATE+KEY+")
+            .ok_or(wrong.clone())?;
         let mut parts = rest.splitn(3, '+');
-        let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong) };
+        let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(wrong);
+        };
         let mut data = BASE64.decode(data.as_bytes()).map_err(|_| wrong.clone())?;
-        let seed = data.strip_prefix(&[ED25519]).and_then(|seed| <&[u8; 32]>::try_from(seed).ok());
-        let signer = seed.ok_or(wrong.clone()).and_then(|seed| Self::from_seed(name, seed));
+        let seed = data
+            .strip_prefix(&[ED25519])
+            .and_then(|seed| <&[u8; 32]>::try_from(seed).ok());
+        let signer = seed
+            .ok_or(wrong.clone())
+            .and_then(|seed| Self::from_seed(name, seed));
         data.zeroize();
         let signer = signer?;
-        if signer.verifier.id().to_string() == id { Ok(signer) } else { Err(wrong) }
+        if signer.verifier.id().to_string() == id {
+            Ok(signer)
+        } else {
+            Err(wrong)
+        }
     }
 
     /// The text form, which is the secret itself.
     pub fn to_secret_text(&self) -> String {
         let mut bytes = vec![ED25519];
         bytes.extend_from_slice(self.key.as_bytes());
-        let text = format!("PRIVATE+KEY+{}+{}+{}", self.verifier.name, self.verifier.id(), BASE64.encode(&bytes));
+        let text = format!(
+            "PRIVATE+KEY+{}+{}+{}",
+            self.verifier.name,
+            self.verifier.id(),
+            BASE64.encode(&bytes)
+        );
         bytes.zeroize();
         text
     }
@@ -257,7 +312,11 @@ impl SignatureLine {
         check_key_name(name).ok()?;
         let data = BASE64.decode(data.as_bytes()).ok()?;
         let (id, signature) = data.split_first_chunk::<4>()?;
-        (!signature.is_empty()).then(|| Self { name: name.to_owned(), id: KeyId(*id), signature: signature.to_vec() })
+        (!signature.is_empty()).then(|| Self {
+            name: name.to_owned(),
+            id: KeyId(*id),
+            signature: signature.to_vec(),
+        })
     }
 }
 
@@ -277,9 +336,13 @@ impl<'a> Note<'a> {
         if note.bytes().any(|byte| byte < 0x20 && byte != b'\n') {
             return Err(malformed("a control character"));
         }
-        let split = note.rfind("\n\n").ok_or(malformed("no blank line before the signatures"))?;
+        let split = note
+            .rfind("\n\n")
+            .ok_or(malformed("no blank line before the signatures"))?;
         let (text, lines) = (&note[..=split], &note[split + 2..]);
-        let lines = lines.strip_suffix('\n').ok_or(malformed("the last line does not end"))?;
+        let lines = lines
+            .strip_suffix('\n')
+            .ok_or(malformed("the last line does not end"))?;
         let signatures: Option<Vec<_>> = lines.split('\n').map(SignatureLine::parse).collect();
         let signatures = signatures.ok_or(malformed("a signature line that is none"))?;
         if signatures.len() > MAX_SIGNATURES {
@@ -300,25 +363,39 @@ impl<'a> Note<'a> {
 
     fn line_of(&self, key: &VerifierKey) -> Result<&SignatureLine, NoteError> {
         let id = key.id();
-        let line = self.signatures.iter().find(|line| line.id == id && line.name == key.name);
-        line.ok_or_else(|| NoteError::Unsigned { name: key.name.clone(), id: id.to_string() })
+        let line = self
+            .signatures
+            .iter()
+            .find(|line| line.id == id && line.name == key.name);
+        line.ok_or_else(|| NoteError::Unsigned {
+            name: key.name.clone(),
+            id: id.to_string(),
+        })
     }
 
     /// Checks that `key` signed the text, with `verify_strict` (no malleable signature, no small-order point).
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
         let line = self.line_of(key)?;
-        let wrong = || NoteError::BadSignature { name: key.name.clone(), id: key.id().to_string() };
+        let wrong = || NoteError::BadSignature {
+            name: key.name.clone(),
+            id: key.id().to_string(),
+        };
         if key.kind != KeyKind::Note {
             return Err(wrong());
         }
         let signature = Signature::from_slice(&line.signature).map_err(|_| wrong())?;
-        key.key.verify_strict(self.text.as_bytes(), &signature).map_err(|_| wrong())
+        key.key
+            .verify_strict(self.text.as_bytes(), &signature)
+            .map_err(|_| wrong())
     }
 
     /// Checks that `key` cosigned the text, and says when: Unix seconds (C2SP tlog-cosignature v1).
     pub fn cosigned(&self, key: &VerifierKey) -> Result<u64, NoteError> {
         let line = self.line_of(key)?;
-        let wrong = || NoteError::BadSignature { name: key.name.clone(), id: key.id().to_string() };
+        let wrong = || NoteError::BadSignature {
+            name: key.name.clone(),
+            id: key.id().to_string(),
+        };
         let (time, signature) = line.signature.split_first_chunk::<8>().ok_or_else(wrong)?;
         if key.kind != KeyKind::Cosignature {
             return Err(wrong());
@@ -326,7 +403,9 @@ impl<'a> Note<'a> {
         let time = u64::from_be_bytes(*time);
         let signature = Signature::from_slice(signature).map_err(|_| wrong())?;
         let message = format!("cosignature/v1\ntime {time}\n{}", self.text);
-        key.key.verify_strict(message.as_bytes(), &signature).map_err(|_| wrong())?;
+        key.key
+            .verify_strict(message.as_bytes(), &signature)
+            .map_err(|_| wrong())?;
         Ok(time)
     }
 }

@@ -83,7 +83,14 @@ impl Policy {
     /// A policy that trusts the logs of one ledger and wants no witness.
     pub fn new(ledger: Name, ledger_id: LedgerId, logs: impl IntoIterator<Item = VerifierKey>) -> Self {
         let logs = logs.into_iter().map(|key| (key.name().to_owned(), key)).collect();
-        Self { ledger, ledger_id, logs, auditors: Vec::new(), names: BTreeMap::new(), quorum: None }
+        Self {
+            ledger,
+            ledger_id,
+            logs,
+            auditors: Vec::new(),
+            names: BTreeMap::new(),
+            quorum: None,
+        }
     }
 
     /// The ledger's name.
@@ -122,7 +129,9 @@ impl Policy {
     pub fn open(&self, note: &str) -> Result<VerifiedCheckpoint, PolicyError> {
         let note = Note::parse(note)?;
         let checkpoint = Checkpoint::parse(note.text())?;
-        let unknown = || PolicyError::UnknownLog { origin: checkpoint.origin.clone() };
+        let unknown = || PolicyError::UnknownLog {
+            origin: checkpoint.origin.clone(),
+        };
         note.verify(self.logs.get(&checkpoint.origin).ok_or_else(unknown)?)?;
         if !checkpoint.extensions.is_empty() {
             return Err(PolicyError::Extension);
@@ -151,7 +160,10 @@ impl Policy {
         if self.is_met(quorum, cosignatures) {
             return Ok(());
         }
-        Err(PolicyError::Quorum { quorum: quorum.clone(), cosigned: cosignatures.len() })
+        Err(PolicyError::Quorum {
+            quorum: quorum.clone(),
+            cosigned: cosignatures.len(),
+        })
     }
 
     /// Groups name only what stands above them, so this ends.
@@ -159,7 +171,11 @@ impl Policy {
         match self.names.get(name) {
             Some(Member::Witness(_)) => cosignatures.iter().any(|(witness, _)| witness == name),
             Some(Member::Group { threshold, members }) => {
-                members.iter().filter(|member| self.is_met(member, cosignatures)).count() >= *threshold
+                members
+                    .iter()
+                    .filter(|member| self.is_met(member, cosignatures))
+                    .count()
+                    >= *threshold
             }
             None => false,
         }
@@ -168,7 +184,11 @@ impl Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# Whoever verifies a dossier of {} believes what stands here, and nothing else.", self.ledger)?;
+        writeln!(
+            f,
+            "# Whoever verifies a dossier of {} believes what stands here, and nothing else.",
+            self.ledger
+        )?;
         writeln!(f, "#sharetrail ledger {} {}", self.ledger, self.ledger_id)?;
         for key in self.logs.values() {
             writeln!(f, "log {key}")?;
@@ -176,13 +196,21 @@ impl fmt::Display for Policy {
         for key in &self.auditors {
             writeln!(f, "#sharetrail auditor {key}")?;
         }
-        for (name, member) in self.names.iter().filter(|(_, member)| matches!(member, Member::Witness(_))) {
+        for (name, member) in self
+            .names
+            .iter()
+            .filter(|(_, member)| matches!(member, Member::Witness(_)))
+        {
             if let Member::Witness(key) = member {
                 writeln!(f, "witness {name} {key}")?;
             }
         }
         // Groups may build on each other; writing them by the depth of that keeps "defined on a preceding line" true.
-        let mut groups: Vec<_> = self.names.iter().filter(|(_, m)| matches!(m, Member::Group { .. })).collect();
+        let mut groups: Vec<_> = self
+            .names
+            .iter()
+            .filter(|(_, m)| matches!(m, Member::Group { .. }))
+            .collect();
         groups.sort_by_key(|(name, _)| self.depth(name));
         for (name, member) in groups {
             if let Member::Group { threshold, members } = member {
@@ -196,7 +224,9 @@ impl fmt::Display for Policy {
 impl Policy {
     fn depth(&self, name: &str) -> usize {
         match self.names.get(name) {
-            Some(Member::Group { members, .. }) => 1 + members.iter().map(|m| self.depth(m)).max().unwrap_or(0),
+            Some(Member::Group { members, .. }) => {
+                1 + members.iter().map(|m| self.depth(m)).max().unwrap_or(0)
+            }
             _ => 0,
         }
     }
@@ -206,12 +236,17 @@ impl FromStr for Policy {
     type Err = PolicyError;
     fn from_str(text: &str) -> Result<Self, PolicyError> {
         let mut reader = Reader::default();
-        for (number, line) in text.split('\n').enumerate() {
+        for (number, line) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
             let number = number + 1;
             if number > MAX_POLICY_LINES {
-                return Err(PolicyError::Line { line: number, reason: "too many lines" });
+                return Err(PolicyError::Line {
+                    line: number,
+                    reason: "too many lines",
+                });
             }
-            reader.line(line).map_err(|reason| PolicyError::Line { line: number, reason })?;
+            reader
+                .line(line)
+                .map_err(|reason| PolicyError::Line { line: number, reason })?;
         }
         reader.finish()
     }
@@ -235,9 +270,7 @@ impl Reader {
         let words: Vec<&str> = line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
         match words.as_slice() {
             ["#sharetrail", "ledger", name, id] => self.ledger(name, id),
-            ["#sharetrail", "auditor", key] => {
-                self.auditor(key)
-            }
+            ["#sharetrail", "auditor", key] => self.auditor(key),
             ["#sharetrail", ..] => Err("expected '#sharetrail ledger NAME ID' or '#sharetrail auditor VKEY'"),
             ["log", key] | ["log", key, _] => self.log(key),
             ["witness", name, key] | ["witness", name, key, _] => self.witness(name, key),
@@ -252,7 +285,11 @@ impl Reader {
     fn ledger(&mut self, name: &str, id: &str) -> Result<(), &'static str> {
         let name = name.parse().map_err(|_| "not a ledger's name")?;
         let id = id.parse().map_err(|_| "not a ledger's id")?;
-        if self.ledger.replace((name, id)).is_some() { Err("a second ledger") } else { Ok(()) }
+        if self.ledger.replace((name, id)).is_some() {
+            Err("a second ledger")
+        } else {
+            Ok(())
+        }
     }
 
     fn known_once(&mut self, key: &VerifierKey) -> Result<(), &'static str> {
@@ -270,7 +307,11 @@ impl Reader {
         }
         self.known_once(&key)?;
         let again = self.logs.insert(key.name().to_owned(), key).is_some();
-        if again { Err("a second key for the same origin") } else { Ok(()) }
+        if again {
+            Err("a second key for the same origin")
+        } else {
+            Ok(())
+        }
     }
 
     fn auditor(&mut self, key: &str) -> Result<(), &'static str> {
@@ -311,14 +352,20 @@ impl Reader {
             seen.push(member);
         }
         // C2SP: a name is a member of one group at most, so that nobody counts twice.
-        let taken = |m: &&str| self.names.values().any(|n| matches!(n, Member::Group { members, .. } if members.iter().any(|x| x == m)));
+        let taken = |m: &&str| {
+            self.names
+                .values()
+                .any(|n| matches!(n, Member::Group { members, .. } if members.iter().any(|x| x == m)))
+        };
         if members.iter().any(taken) {
             return Err("a member of another group already");
         }
         let threshold = match threshold {
             "any" => 1,
             "all" => members.len(),
-            number => decimal(number).and_then(|n| usize::try_from(n).ok()).ok_or("expected any, all or a number")?,
+            number => decimal(number)
+                .and_then(|n| usize::try_from(n).ok())
+                .ok_or("expected any, all or a number")?,
         };
         if threshold == 0 || threshold > members.len() {
             return Err("the threshold does not fit the members");
@@ -332,13 +379,26 @@ impl Reader {
             return Err("the quorum must stand above");
         }
         let quorum = (name != "none").then(|| name.to_owned());
-        if self.quorum.replace(quorum).is_some() { Err("a second quorum") } else { Ok(()) }
+        if self.quorum.replace(quorum).is_some() {
+            Err("a second quorum")
+        } else {
+            Ok(())
+        }
     }
 
     fn finish(self) -> Result<Policy, PolicyError> {
-        let (ledger, ledger_id) = self.ledger.ok_or(PolicyError::Missing { what: "#sharetrail ledger" })?;
+        let (ledger, ledger_id) = self.ledger.ok_or(PolicyError::Missing {
+            what: "#sharetrail ledger",
+        })?;
         let quorum = self.quorum.ok_or(PolicyError::Missing { what: "quorum" })?;
         let (logs, auditors, names) = (self.logs, self.auditors, self.names);
-        Ok(Policy { ledger, ledger_id, logs, auditors, names, quorum })
+        Ok(Policy {
+            ledger,
+            ledger_id,
+            logs,
+            auditors,
+            names,
+            quorum,
+        })
     }
 }

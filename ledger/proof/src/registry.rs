@@ -79,12 +79,18 @@ pub struct PartyKeys {
 impl PartyKeys {
     /// The key with this id that is valid at `index`.
     pub fn valid_at(&self, id: KeyId, index: LeafIndex) -> Option<&KeyPeriod> {
-        self.keys.iter().find(|period| period.key.id() == id && period.is_valid_at(index))
+        self.keys
+            .iter()
+            .find(|period| period.key.id() == id && period.is_valid_at(index))
     }
 
     fn end(&mut self, index: LeafIndex, which: impl Fn(&KeyPeriod) -> bool) -> Result<(), RegistryError> {
         let mut ended = false;
-        for period in self.keys.iter_mut().filter(|period| period.until.is_none() && which(period)) {
+        for period in self
+            .keys
+            .iter_mut()
+            .filter(|period| period.until.is_none() && which(period))
+        {
             period.until = Some(index);
             ended = true;
         }
@@ -95,7 +101,11 @@ impl PartyKeys {
         if self.keys.iter().any(|period| period.key.public() == key.public()) {
             return Err(RegistryError::State);
         }
-        self.keys.push(KeyPeriod { key, from: index, until: None });
+        self.keys.push(KeyPeriod {
+            key,
+            from: index,
+            until: None,
+        });
         Ok(())
     }
 
@@ -124,7 +134,11 @@ impl PartyKeys {
 fn key_of(party: &Name, text: &str) -> Result<VerifierKey, RegistryError> {
     let wrong = || RegistryError::Key { party: party.clone() };
     let key: VerifierKey = text.parse().map_err(|_| wrong())?;
-    if key.name() == party.as_str() && key.kind() == KeyKind::Note { Ok(key) } else { Err(wrong()) }
+    if key.name() == party.as_str() && key.kind() == KeyKind::Note {
+        Ok(key)
+    } else {
+        Err(wrong())
+    }
 }
 
 /// The state of the registry after some prefix of a log.
@@ -140,8 +154,15 @@ impl Registry {
     /// The state after the genesis entry at index 0.
     pub fn new(genesis: &Genesis) -> Self {
         let operator = Name::new(OPERATOR).expect("a valid name");
-        let first = KeyPeriod { key: genesis.operator.clone(), from: LeafIndex(0), until: None };
-        let keys = PartyKeys { name: None, keys: vec![first] };
+        let first = KeyPeriod {
+            key: genesis.operator.clone(),
+            from: LeafIndex(0),
+            until: None,
+        };
+        let keys = PartyKeys {
+            name: None,
+            keys: vec![first],
+        };
         Self {
             next_seq: 0,
             prev: Hash(genesis.id.0),
@@ -170,14 +191,20 @@ impl Registry {
         if producer.as_str() == RECOVERY {
             return Some(&self.recovery).filter(|key| key.id() == id);
         }
-        self.parties.get(producer)?.valid_at(id, index).map(|period| &period.key)
+        self.parties
+            .get(producer)?
+            .valid_at(id, index)
+            .map(|period| &period.key)
     }
 
     /// Applies the entry at `index`, whose batch `by` signed. On an error nothing has changed.
     pub fn apply(&mut self, index: LeafIndex, entry: &RegistryEntry, by: &Name) -> Result<(), RegistryError> {
         let record = &entry.record;
         if record.seq != self.next_seq || record.prev != self.prev {
-            return Err(RegistryError::Order { expected: self.next_seq, found: record.seq });
+            return Err(RegistryError::Order {
+                expected: self.next_seq,
+                found: record.seq,
+            });
         }
         allowed(entry, by, self.parties.contains_key(&record.party))?;
         let mut keys = self.parties.get(&record.party).cloned().unwrap_or_default();
@@ -199,6 +226,14 @@ pub(crate) fn allowed(entry: &RegistryEntry, by: &Name, is_known: bool) -> Resul
     }
     let reserved = party.as_str() == OPERATOR || party.as_str() == RECOVERY;
     let registers = matches!(entry.record.action, RegistryAction::PartyRegistered { .. });
-    let fits = if replaces { party.as_str() == OPERATOR } else { !reserved && (registers || is_known) };
-    if fits { Ok(()) } else { Err(RegistryError::UnknownParty { party: party.clone() }) }
+    let fits = if replaces {
+        party.as_str() == OPERATOR
+    } else {
+        !reserved && (registers || is_known)
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(RegistryError::UnknownParty { party: party.clone() })
+    }
 }

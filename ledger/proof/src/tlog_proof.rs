@@ -67,18 +67,41 @@ impl FromStr for TlogProof {
     type Err = TlogProofError;
     fn from_str(text: &str) -> Result<Self, TlogProofError> {
         let wrong = |line, reason| TlogProofError::Line { line, reason };
-        let (head, checkpoint) = text.split_once("\n\n").ok_or(wrong(1, "no empty line before the checkpoint"))?;
-        let mut lines = head.split('\n').enumerate().map(|(number, line)| (number + 1, line)).peekable();
+        let (head, checkpoint) = text
+            .split_once("\n\n")
+            .ok_or(wrong(1, "no empty line before the checkpoint"))?;
+        let mut lines = head
+            .split('\n')
+            .enumerate()
+            .map(|(number, line)| (number + 1, line))
+            .peekable();
         if lines.next() != Some((1, FIRST_LINE)) {
             return Err(wrong(1, "expected c2sp.org/tlog-proof@v1"));
         }
-        let extra = lines.next_if(|(_, line)| line.starts_with("extra ")).map(|(_, line)| &line[6..]);
-        let extra = extra.map(|data| BASE64.decode(data.as_bytes()).map_err(|_| wrong(2, "extra is not base64"))).transpose()?;
+        let extra = lines
+            .next_if(|(_, line)| line.starts_with("extra "))
+            .map(|(_, line)| &line[6..]);
+        let extra = extra
+            .map(|data| {
+                BASE64
+                    .decode(data.as_bytes())
+                    .map_err(|_| wrong(2, "extra is not base64"))
+            })
+            .transpose()?;
         let (number, line) = lines.next().ok_or(wrong(2, "no index line"))?;
-        let index = line.strip_prefix("index ").and_then(decimal).ok_or(wrong(number, "expected 'index <number>'"))?;
-        let path: Result<Vec<Hash>, _> =
-            lines.map(|(number, line)| Hash::from_base64(line).ok_or(wrong(number, "not a hash in base64"))).collect();
-        Ok(Self { extra, index: LeafIndex(index), path: InclusionProof(path?), checkpoint: checkpoint.to_owned() })
+        let index = line
+            .strip_prefix("index ")
+            .and_then(decimal)
+            .ok_or(wrong(number, "expected 'index <number>'"))?;
+        let path: Result<Vec<Hash>, _> = lines
+            .map(|(number, line)| Hash::from_base64(line).ok_or(wrong(number, "not a hash in base64")))
+            .collect();
+        Ok(Self {
+            extra,
+            index: LeafIndex(index),
+            path: InclusionProof(path?),
+            checkpoint: checkpoint.to_owned(),
+        })
     }
 }
 
@@ -86,7 +109,13 @@ impl TlogProof {
     /// Checks that the log that `policy` knows holds `entry` at the index.
     pub fn verify(&self, entry: &[u8], policy: &Policy) -> Result<VerifiedCheckpoint, TlogProofError> {
         let checkpoint = policy.open(&self.checkpoint)?;
-        verify_inclusion(&LeafHash::of(entry), self.index, checkpoint.size(), &self.path, checkpoint.root())?;
+        verify_inclusion(
+            &LeafHash::of(entry),
+            self.index,
+            checkpoint.size(),
+            &self.path,
+            checkpoint.root(),
+        )?;
         Ok(checkpoint)
     }
 }

@@ -70,21 +70,38 @@ impl LeafWriter {
         let first = size / LEAVES_PER_FILE * LEAVES_PER_FILE;
         let within = usize::try_from(size - first).expect("below 65,536");
         let (end, offsets) = walk(folder, first, within)?;
-        let mut writer =
-            Self { folder: folder.to_owned(), size, first, files: None, end, data: Vec::new(), offsets: Vec::new() };
+        let mut writer = Self {
+            folder: folder.to_owned(),
+            size,
+            first,
+            files: None,
+            end,
+            data: Vec::new(),
+            offsets: Vec::new(),
+        };
         writer.remove_beyond()?;
         if size > first {
             let (leaves, index) = writer.files()?;
             leaves.set_len(end).at("shorten", folder)?;
-            index.set_len(0).and_then(|()| index.write_all_at(&offsets, 0)).at("write", folder)?;
+            index
+                .set_len(0)
+                .and_then(|()| index.write_all_at(&offsets, 0))
+                .at("write", folder)?;
         }
         Ok(writer)
     }
 
     fn remove_beyond(&self) -> Result<(), LedgerError> {
-        let mut first = if self.size > self.first { self.first + LEAVES_PER_FILE } else { self.first };
+        let mut first = if self.size > self.first {
+            self.first + LEAVES_PER_FILE
+        } else {
+            self.first
+        };
         while leaves_path(&self.folder, first).exists() {
-            for path in [leaves_path(&self.folder, first), offsets_path(&self.folder, first)] {
+            for path in [
+                leaves_path(&self.folder, first),
+                offsets_path(&self.folder, first),
+            ] {
                 if path.exists() {
                     fs::remove_file(&path).at("remove", &path)?;
                 }
@@ -98,10 +115,20 @@ impl LeafWriter {
         if self.files.is_none() {
             let open = |path: PathBuf| {
                 let mut options = OpenOptions::new();
-                options.read(true).write(true).create(true).truncate(false).mode(0o644).open(&path).at("open", &path)
+                options
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o644)
+                    .open(&path)
+                    .at("open", &path)
             };
             let fresh = !leaves_path(&self.folder, self.first).exists();
-            let pair = (open(leaves_path(&self.folder, self.first))?, open(offsets_path(&self.folder, self.first))?);
+            let pair = (
+                open(leaves_path(&self.folder, self.first))?,
+                open(offsets_path(&self.folder, self.first))?,
+            );
             if fresh {
                 files::sync_folder(&self.folder)?;
             }
@@ -119,10 +146,19 @@ impl LeafWriter {
             self.files()?.1.sync_data().at("sync", &folder)?;
             (self.first, self.end, self.files) = (self.size, 0, None);
         }
-        self.offsets.extend((self.end + self.data.len() as u64).to_be_bytes());
-        self.data.extend(u16::try_from(entry.len()).expect("an entry is at most 65,535 bytes").to_be_bytes());
+        self.offsets
+            .extend((self.end + self.data.len() as u64).to_be_bytes());
+        self.data.extend(
+            u16::try_from(entry.len())
+                .expect("an entry is at most 65,535 bytes")
+                .to_be_bytes(),
+        );
         self.data.extend_from_slice(entry);
-        self.data.extend(u32::try_from(sealed.len()).expect("a sealed content is under 66 KiB").to_be_bytes());
+        self.data.extend(
+            u32::try_from(sealed.len())
+                .expect("a sealed content is under 66 KiB")
+                .to_be_bytes(),
+        );
         self.data.extend_from_slice(sealed);
         self.size += 1;
         Ok(())
@@ -138,7 +174,10 @@ impl LeafWriter {
         let (data, offsets) = (std::mem::take(&mut self.data), std::mem::take(&mut self.offsets));
         let (leaves, index) = self.files()?;
         index.write_all_at(&offsets, place).at("write", &path)?;
-        leaves.write_all_at(&data, end).and_then(|()| leaves.sync_data()).at("write", &path)?;
+        leaves
+            .write_all_at(&data, end)
+            .and_then(|()| leaves.sync_data())
+            .at("write", &path)?;
         self.end += data.len() as u64;
         (self.data, self.offsets) = (data, offsets);
         self.data.clear();
@@ -158,7 +197,11 @@ fn walk(folder: &Path, first: u64, count: usize) -> Result<(u64, Vec<u8>), Ledge
     let mut visit = |at: u64, _: &[u8], _: &[u8], length: usize| {
         offsets.extend(at.to_be_bytes());
         end = at + length as u64;
-        if offsets.len() == count * 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if offsets.len() == count * 8 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     walk_file(&path, &file, 0, &mut visit)?;
     if offsets.len() == count * 8 {
@@ -191,7 +234,11 @@ fn walk_file(path: &Path, file: &File, from: u64, visit: &mut Visit<'_>) -> Resu
         // Not one whole leaf in a full buffer: a leaf is at most 131 KiB, so this is damage, and a larger buffer ends it.
         wanted = if at == before { wanted * 2 } else { READ_AHEAD };
         if wanted > 4 * READ_AHEAD {
-            return Err(LedgerError::damaged(path, Some(at), "a leaf's length is over the limit"));
+            return Err(LedgerError::damaged(
+                path,
+                Some(at),
+                "a leaf's length is over the limit",
+            ));
         }
     }
 }
@@ -238,7 +285,10 @@ impl LeafFiles {
     }
 
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), open: Mutex::new(HashMap::new()) }
+        Self {
+            folder: folder.to_owned(),
+            open: Mutex::new(HashMap::new()),
+        }
     }
 
     fn pair(&self, first: u64) -> Result<Pair, LedgerError> {
@@ -250,7 +300,10 @@ impl LeafFiles {
             open.clear();
         }
         let file = |path: PathBuf| File::open(&path).at("open", &path);
-        let pair = Arc::new((file(leaves_path(&self.folder, first))?, file(offsets_path(&self.folder, first))?));
+        let pair = Arc::new((
+            file(leaves_path(&self.folder, first))?,
+            file(offsets_path(&self.folder, first))?,
+        ));
         open.insert(first, Arc::clone(&pair));
         Ok(pair)
     }
@@ -258,7 +311,9 @@ impl LeafFiles {
     fn offset(&self, pair: &Pair, first: u64, index: u64) -> Result<u64, LedgerError> {
         let mut bytes = [0; 8];
         let path = offsets_path(&self.folder, first);
-        pair.1.read_exact_at(&mut bytes, (index - first) * 8).at("read", &path)?;
+        pair.1
+            .read_exact_at(&mut bytes, (index - first) * 8)
+            .at("read", &path)?;
         Ok(u64::from_be_bytes(bytes))
     }
 
@@ -273,10 +328,17 @@ impl LeafFiles {
             let mut buffer = vec![0; wanted];
             let read = read_up_to(&pair.0, &mut buffer, at).at("read", &path)?;
             if let Some((entry, sealed, _)) = split_leaf(&buffer[..read]) {
-                return Ok(Leaf { entry: entry.to_vec(), sealed: sealed.to_vec() });
+                return Ok(Leaf {
+                    entry: entry.to_vec(),
+                    sealed: sealed.to_vec(),
+                });
             }
             if read < wanted || wanted > READ_AHEAD {
-                return Err(LedgerError::damaged(&path, Some(at), format!("leaf {index} is not whole")));
+                return Err(LedgerError::damaged(
+                    &path,
+                    Some(at),
+                    format!("leaf {index} is not whole"),
+                ));
             }
             wanted *= 16;
         }
@@ -301,7 +363,11 @@ impl LeafFiles {
             let mut each = |_: u64, entry: &[u8], sealed: &[u8], _: usize| {
                 stopped = visit(LeafIndex(index), entry, sealed).is_break();
                 index += 1;
-                if stopped || index == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if stopped || index == end {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             };
             let ended = walk_file(&path, &pair.0, at, &mut each)?;
             if stopped {
@@ -321,8 +387,18 @@ mod tests {
     use super::*;
 
     fn leaf(n: u64) -> Leaf {
-        let sealed = vec![7; if n % 3 == 0 { 0 } else { usize::try_from(n % 900).unwrap() * 30 }];
-        Leaf { entry: format!("entry {n}").into_bytes(), sealed }
+        let sealed = vec![
+            7;
+            if n % 3 == 0 {
+                0
+            } else {
+                usize::try_from(n % 900).unwrap() * 30
+            }
+        ];
+        Leaf {
+            entry: format!("entry {n}").into_bytes(),
+            sealed,
+        }
     }
 
     fn fill(folder: &Path, from: u64, to: u64) {
@@ -346,11 +422,16 @@ mod tests {
         }
         let mut seen = Vec::new();
         let mut visit = |index: LeafIndex, entry: &[u8], sealed: &[u8]| {
-            assert_eq!((entry, sealed), (&leaf(index.0).entry[..], &leaf(index.0).sealed[..]));
+            assert_eq!(
+                (entry, sealed),
+                (&leaf(index.0).entry[..], &leaf(index.0).sealed[..])
+            );
             seen.push(index.0);
             ControlFlow::Continue(())
         };
-        files.scan(LeafIndex(65_000), TreeSize(65_538), &mut visit).unwrap();
+        files
+            .scan(LeafIndex(65_000), TreeSize(65_538), &mut visit)
+            .unwrap();
         assert_eq!(seen, (65_000..65_538).collect::<Vec<_>>());
     }
 
@@ -371,6 +452,9 @@ mod tests {
     fn a_missing_leaf_is_damage() {
         let folder = tempfile::tempdir().unwrap();
         fill(folder.path(), 0, 10);
-        assert!(matches!(LeafWriter::open(folder.path(), TreeSize(11)), Err(LedgerError::Damaged { .. })));
+        assert!(matches!(
+            LeafWriter::open(folder.path(), TreeSize(11)),
+            Err(LedgerError::Damaged { .. })
+        ));
     }
 }

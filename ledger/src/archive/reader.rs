@@ -44,11 +44,19 @@ impl Reader {
     pub(crate) fn open(shard: u32, log: &Path, sealed: &Path) -> Result<Self, LedgerError> {
         let path = log.join("checkpoint");
         let note = fs::read_to_string(&path).at("read", &path)?;
-        let parsed = Note::parse(&note).map_err(|error| LedgerError::damaged(&path, None, error.to_string()))?;
+        let parsed =
+            Note::parse(&note).map_err(|error| LedgerError::damaged(&path, None, error.to_string()))?;
         let checkpoint = Checkpoint::parse(parsed.text());
         let checkpoint = checkpoint.map_err(|error| LedgerError::damaged(&path, None, error.to_string()))?;
         let (leaves, tiles) = (LeafFiles::new(sealed), tile_reader(log, checkpoint.size));
-        Ok(Self { shard, note, checkpoint, leaves, tiles, log: log.to_owned() })
+        Ok(Self {
+            shard,
+            note,
+            checkpoint,
+            leaves,
+            tiles,
+            log: log.to_owned(),
+        })
     }
 
     /// Which shard it is.
@@ -92,12 +100,16 @@ impl Reader {
         let end = self.size().0.min(first.0.saturating_add(count as u64));
         let mut hashes = Vec::with_capacity(count);
         for number in first.0 / width..end.div_ceil(width) {
-            let Some(tile) = Tile::at(0, number, self.size()) else { break };
+            let Some(tile) = Tile::at(0, number, self.size()) else {
+                break;
+            };
             let bytes = read_tile(&self.log, tile)?;
             let from = usize::try_from(first.0.saturating_sub(number * width)).expect("within a tile");
             let to = usize::try_from((end - number * width).min(width)).expect("within a tile");
             let found = bytes.as_chunks::<32>().0.get(from..to);
-            let found = found.ok_or_else(|| LedgerError::damaged(&self.log.join(tile.to_string()), None, "the tile is short"))?;
+            let found = found.ok_or_else(|| {
+                LedgerError::damaged(&self.log.join(tile.to_string()), None, "the tile is short")
+            })?;
             hashes.extend(found.iter().map(|hash| LeafHash(Hash(*hash))));
         }
         Ok(hashes)
@@ -117,7 +129,10 @@ impl Reader {
     /// The root of the first `size` leaves.
     pub fn root_at(&self, size: TreeSize) -> Result<Hash, LedgerError> {
         if size > self.size() {
-            return Err(LedgerError::Invalid(format!("the log has {} leaves, not {size}", self.size())));
+            return Err(LedgerError::Invalid(format!(
+                "the log has {} leaves, not {size}",
+                self.size()
+            )));
         }
         self.range_at(size).map(|range| range.root())
     }
@@ -130,7 +145,10 @@ impl Reader {
         if index.0 < self.size().0 {
             return Ok(());
         }
-        Err(LedgerError::Invalid(format!("the log has {} leaves; there is no leaf {index}", self.size())))
+        Err(LedgerError::Invalid(format!(
+            "the log has {} leaves; there is no leaf {index}",
+            self.size()
+        )))
     }
 
     fn unproven(&self, error: ProveError<ReadError<LedgerError>>) -> LedgerError {

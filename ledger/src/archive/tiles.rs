@@ -31,13 +31,25 @@ pub(crate) struct TreeWriter {
 impl TreeWriter {
     /// An empty tree.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), range: CompactRange::new(), levels: Vec::new(), bundle: Vec::new(), replaced: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            range: CompactRange::new(),
+            levels: Vec::new(),
+            bundle: Vec::new(),
+            replaced: Vec::new(),
+        }
     }
 
     /// Takes up the tree of `size` leaves from its tiles. `range`: its frontier, read from the same tiles.
     pub(crate) fn resume(folder: &Path, range: CompactRange) -> Result<Self, LedgerError> {
         let size = range.size();
-        let mut writer = Self { folder: folder.to_owned(), range, levels: Vec::new(), bundle: Vec::new(), replaced: Vec::new() };
+        let mut writer = Self {
+            folder: folder.to_owned(),
+            range,
+            levels: Vec::new(),
+            bundle: Vec::new(),
+            replaced: Vec::new(),
+        };
         for tile in tiles_between(TreeSize(0), size).filter(|tile| !tile.is_full()) {
             let level = usize::from(tile.level());
             if writer.levels.len() <= level {
@@ -45,7 +57,9 @@ impl TreeWriter {
             }
             writer.levels[level] = read_tile(folder, tile)?;
         }
-        if let Some(bundle) = Bundle::at(size.0 / u64::from(FULL_WIDTH), size).filter(|bundle| bundle.width() < FULL_WIDTH) {
+        if let Some(bundle) =
+            Bundle::at(size.0 / u64::from(FULL_WIDTH), size).filter(|bundle| bundle.width() < FULL_WIDTH)
+        {
             writer.bundle = read_bundle(folder, bundle)?;
         }
         Ok(writer)
@@ -78,7 +92,9 @@ impl TreeWriter {
                 completed.push((level / 8, index, hash));
             }
         });
-        completed.into_iter().try_for_each(|(level, index, hash)| self.hash(level, index, &hash))
+        completed
+            .into_iter()
+            .try_for_each(|(level, index, hash)| self.hash(level, index, &hash))
     }
 
     fn hash(&mut self, level: u8, index: u64, hash: &Hash) -> Result<(), LedgerError> {
@@ -105,7 +121,9 @@ impl TreeWriter {
     pub(crate) fn remove_replaced(&mut self) -> Result<(), LedgerError> {
         for partial in self.replaced.drain(..) {
             match fs::remove_dir_all(&partial) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &partial),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).at("remove", &partial);
+                }
                 _ => {}
             }
         }
@@ -118,7 +136,12 @@ impl TreeWriter {
         for (level, bytes) in (0_u8..).zip(&self.levels).filter(|(_, bytes)| !bytes.is_empty()) {
             let index = size.0 >> (8 * (u32::from(level) + 1));
             let width = u16::try_from(bytes.len() / 32).expect("a tile has at most 256 hashes");
-            write(&self.folder.join(whole(Tile::new(level, index, width)).to_string()), bytes)?;
+            write(
+                &self
+                    .folder
+                    .join(whole(Tile::new(level, index, width)).to_string()),
+                bytes,
+            )?;
         }
         if !self.bundle.is_empty() {
             let width = u16::try_from(size.0 % u64::from(FULL_WIDTH)).expect("below 256");
@@ -142,7 +165,10 @@ impl TreeWriter {
         }
         for bundle in bundles_between(size, beyond) {
             let width = Bundle::at(bundle.index(), size).map_or(0, |before| before.width());
-            remove_wider(&folder.join(whole(Bundle::new(bundle.index(), FULL_WIDTH)).to_string()), width)?;
+            remove_wider(
+                &folder.join(whole(Bundle::new(bundle.index(), FULL_WIDTH)).to_string()),
+                width,
+            )?;
         }
         Ok(())
     }
@@ -169,7 +195,12 @@ fn whole<T, E: std::fmt::Debug>(place: Result<T, E>) -> T {
     place.expect("the place of a node that exists")
 }
 
+/// Writes a file of the tree, unless it is there as it should be: somebody may be reading it, and a file that is written
+/// again is empty for a moment.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     match fs::write(path, bytes) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             files::make_folder(path.parent().unwrap_or(Path::new(".")))?;
@@ -189,7 +220,11 @@ fn read_bundle(folder: &Path, bundle: Bundle) -> Result<Vec<u8>, LedgerError> {
     let full = fs::read(&path).at("read", &path)?;
     let damaged = |error: TileError| LedgerError::damaged(&path, None, error.to_string());
     let mut bytes = Vec::new();
-    for entry in parse_bundle(&full, FULL_WIDTH).map_err(damaged)?.iter().take(bundle.width().into()) {
+    for entry in parse_bundle(&full, FULL_WIDTH)
+        .map_err(damaged)?
+        .iter()
+        .take(bundle.width().into())
+    {
         append_entry(&mut bytes, entry).map_err(damaged)?;
     }
     Ok(bytes)

@@ -37,8 +37,15 @@ struct ShardStream {
 
 impl ShardStream {
     fn new(stream: Stream) -> Self {
-        let (view, reader) = (Mutex::new((stream.info(), stream.view())), Mutex::new(stream.reader()));
-        Self { writer: Mutex::new(stream), view, reader }
+        let (view, reader) = (
+            Mutex::new((stream.info(), stream.view())),
+            Mutex::new(stream.reader()),
+        );
+        Self {
+            writer: Mutex::new(stream),
+            view,
+            reader,
+        }
     }
 
     fn view(&self) -> (StreamInfo, View) {
@@ -82,9 +89,24 @@ impl EmbeddedBus {
         let (requests, waiting) = sync_channel(GROUP_MAX);
         let (stored, arrivals) = watch::channel(0);
         let theirs = Arc::clone(&streams);
-        let writer = std::thread::Builder::new().name("bus".into()).spawn(move || write(&theirs, &waiting, &stored));
-        let writer = writer.map_err(|source| LedgerError::File { doing: "start a thread for", path: folder.to_owned(), source })?;
-        Ok((Self { streams, requests: Some(requests), writer: Some(writer), arrivals, lock: None }, notices))
+        let writer = std::thread::Builder::new()
+            .name("bus".into())
+            .spawn(move || write(&theirs, &waiting, &stored));
+        let writer = writer.map_err(|source| LedgerError::File {
+            doing: "start a thread for",
+            path: folder.to_owned(),
+            source,
+        })?;
+        Ok((
+            Self {
+                streams,
+                requests: Some(requests),
+                writer: Some(writer),
+                arrivals,
+                lock: None,
+            },
+            notices,
+        ))
     }
 
     fn stream(&self, shard: u32) -> Result<&ShardStream, LedgerError> {
@@ -126,7 +148,10 @@ fn write(streams: &Streams, waiting: &Receiver<Request>, stored: &watch::Sender<
 fn commit(shard: &ShardStream, group: Vec<Request>) {
     let mut stream = held(&shard.writer);
     let before = stream.info().last;
-    let seqs: Vec<StreamSeq> = group.iter().map(|request| stream.append(&request.producer, &request.frame)).collect();
+    let seqs: Vec<StreamSeq> = group
+        .iter()
+        .map(|request| stream.append(&request.producer, &request.frame))
+        .collect();
     let outcome = stream.commit(before);
     *held(&shard.view) = (stream.info(), stream.view());
     drop(stream);
@@ -147,13 +172,23 @@ impl Bus for EmbeddedBus {
     fn publish(&self, shard: u32, producer: &Name, frame: Vec<u8>) -> BusFuture<'static, StreamSeq> {
         let stopped = || LedgerError::Stopped("the bus is closed".into());
         if shard as usize >= self.streams.len() || frame.len() > MAX_FRAME_BYTES {
-            let error = LedgerError::Invalid(format!("the bus has no shard {shard}, or the frame is over 1 MiB"));
+            let error = LedgerError::Invalid(format!(
+                "the bus has no shard {shard}, or the frame is over 1 MiB"
+            ));
             return Box::pin(async { Err(error) });
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request { shard, producer: producer.clone(), frame, reply };
+        let request = Request {
+            shard,
+            producer: producer.clone(),
+            frame,
+            reply,
+        };
         // Sent at once, not at the first poll: frames keep the order in which they were published.
-        let sent = self.requests.as_ref().is_some_and(|requests| requests.send(request).is_ok());
+        let sent = self
+            .requests
+            .as_ref()
+            .is_some_and(|requests| requests.send(request).is_ok());
         Box::pin(async move {
             if !sent {
                 return Err(stopped());

@@ -94,10 +94,19 @@ impl Stream {
         let bytes = fs::read(&path).at("read", &path)?;
         let (id, stated) = parse_head(&path, &bytes)?;
         if stated != first {
-            return Err(LedgerError::damaged(&path, Some(24), "the file's name and its first seq differ"));
+            return Err(LedgerError::damaged(
+                &path,
+                Some(24),
+                "the file's name and its first seq differ",
+            ));
         }
         let acked_path = folder.join("acked");
-        let acked = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&acked_path);
+        let acked = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&acked_path);
         let acked = acked.at("open", &acked_path)?;
         let (end, last) = whole_records(&path, &bytes, first)?;
         let promised = read_acked(&acked_path, &acked, first)?;
@@ -105,19 +114,39 @@ impl Stream {
             let what = format!("an acknowledged message is damaged or missing (bytes {end} to {promised})");
             return Err(LedgerError::damaged(&path, Some(end), what));
         }
-        let file = OpenOptions::new().read(true).write(true).open(&path).at("open", &path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .at("open", &path)?;
         let torn = bytes.len() as u64 - end;
         if torn > 0 {
             file.set_len(end).at("shorten", &path)?;
         }
-        let notice = (torn > 0).then(|| format!("bus: cut {torn} bytes of an unfinished message off {} (it was never acknowledged)", path.display()));
-        let stream =
-            Self { folder: folder.to_owned(), id, segments, file, acked, end, last, buffer: Vec::new() };
+        let notice = (torn > 0).then(|| {
+            format!(
+                "bus: cut {torn} bytes of an unfinished message off {} (it was never acknowledged)",
+                path.display()
+            )
+        });
+        let stream = Self {
+            folder: folder.to_owned(),
+            id,
+            segments,
+            file,
+            acked,
+            end,
+            last,
+            buffer: Vec::new(),
+        };
         Ok((stream, notice))
     }
 
     pub(super) fn info(&self) -> StreamInfo {
-        StreamInfo { id: self.id, last: StreamSeq(self.last) }
+        StreamInfo {
+            id: self.id,
+            last: StreamSeq(self.last),
+        }
     }
 
     /// Lays a record into the buffer; [`Stream::commit`] makes it durable.
@@ -126,10 +155,15 @@ impl Stream {
         let name = producer.as_str().as_bytes();
         let length = 8 + 1 + name.len() + frame.len();
         let start = self.buffer.len();
-        self.buffer.extend(u32::try_from(length).expect("a frame is at most 1 MiB").to_be_bytes());
+        self.buffer.extend(
+            u32::try_from(length)
+                .expect("a frame is at most 1 MiB")
+                .to_be_bytes(),
+        );
         self.buffer.extend([0; 4]);
         self.buffer.extend(self.last.to_be_bytes());
-        self.buffer.push(u8::try_from(name.len()).expect("a name is at most 63 bytes"));
+        self.buffer
+            .push(u8::try_from(name.len()).expect("a name is at most 63 bytes"));
         self.buffer.extend_from_slice(name);
         self.buffer.extend_from_slice(frame);
         let crc = crc32fast::hash(&self.buffer[start + 8..]);
@@ -147,7 +181,10 @@ impl Stream {
             return Err(error);
         }
         let path = segment_path(&self.folder, *self.segments.last().expect("there is always one"));
-        let written = self.file.write_all_at(&self.buffer, self.end).and_then(|()| self.file.sync_data());
+        let written = self
+            .file
+            .write_all_at(&self.buffer, self.end)
+            .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             self.buffer.clear();
             self.last = before.0;
@@ -174,18 +211,29 @@ impl Stream {
 
     /// What is committed now.
     pub(super) fn view(&self) -> View {
-        View { segments: self.segments.clone(), last: self.last }
+        View {
+            segments: self.segments.clone(),
+            last: self.last,
+        }
     }
 
     /// A reader of this stream.
     pub(super) fn reader(&self) -> StreamReader {
-        StreamReader { folder: self.folder.clone(), position: None }
+        StreamReader {
+            folder: self.folder.clone(),
+            position: None,
+        }
     }
 }
 
 impl StreamReader {
     /// Messages after `after`, at least one if there is one, about `bytes_max`.
-    pub(super) fn read(&mut self, view: &View, after: StreamSeq, bytes_max: usize) -> Result<Vec<Message>, LedgerError> {
+    pub(super) fn read(
+        &mut self,
+        view: &View,
+        after: StreamSeq,
+        bytes_max: usize,
+    ) -> Result<Vec<Message>, LedgerError> {
         let mut found = Vec::new();
         let (mut wanted, mut size) = (after.0 + 1, 0);
         while wanted <= view.last && (found.is_empty() || size < bytes_max) {
@@ -198,7 +246,10 @@ impl StreamReader {
     }
 
     fn read_one(&mut self, view: &View, seq: u64) -> Result<Message, LedgerError> {
-        let place = view.segments.partition_point(|&first| first <= seq).saturating_sub(1);
+        let place = view
+            .segments
+            .partition_point(|&first| first <= seq)
+            .saturating_sub(1);
         let first = view.segments[place];
         let path = segment_path(&self.folder, first);
         let (mut at_seq, mut at, file) = match self.position.take() {
@@ -226,7 +277,10 @@ fn read_acked(path: &Path, file: &File, last: u64) -> Result<u64, LedgerError> {
     let (segment, end) = bytes.split_at(8);
     let number = |part: &[u8]| u64::from_be_bytes(part.try_into().expect("eight bytes"));
     if number(segment) > last {
-        let what = format!("the segment from message {} on is missing, and messages in it were acknowledged", number(segment));
+        let what = format!(
+            "the segment from message {} on is missing, and messages in it were acknowledged",
+            number(segment)
+        );
         return Err(LedgerError::damaged(path, None, what));
     }
     Ok(if number(segment) == last { number(end) } else { 0 })
@@ -236,7 +290,10 @@ fn segments_in(folder: &Path) -> Result<Vec<u64>, LedgerError> {
     let mut segments = Vec::new();
     for item in fs::read_dir(folder).at("read", folder)? {
         let name = item.at("read", folder)?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|digits| digits.parse::<u64>().ok());
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".seg"))
+            .and_then(|digits| digits.parse::<u64>().ok());
         segments.extend(number);
     }
     segments.sort_unstable();
@@ -246,7 +303,11 @@ fn segments_in(folder: &Path) -> Result<Vec<u64>, LedgerError> {
 fn begin(folder: &Path, id: StreamId, first: u64) -> Result<File, LedgerError> {
     let path = segment_path(folder, first);
     files::replace(&path, &head(id, first), 0o600)?;
-    OpenOptions::new().read(true).write(true).open(&path).at("open", &path)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .at("open", &path)
 }
 
 /// The end of the last whole record, and its seq. A damaged record with whole ones after it is an error.
@@ -256,7 +317,11 @@ fn whole_records(path: &Path, bytes: &[u8], first: u64) -> Result<(u64, u64), Le
         if !is_whole(bytes, at, length) {
             let next = at + 8 + length;
             if record_length(bytes, next).is_some_and(|length| is_whole(bytes, next, length)) {
-                return Err(LedgerError::damaged(path, Some(at as u64), "a message does not have its checksum"));
+                return Err(LedgerError::damaged(
+                    path,
+                    Some(at as u64),
+                    "a message does not have its checksum",
+                ));
             }
             break;
         }
@@ -281,14 +346,22 @@ fn read_record(path: &Path, file: &File, at: u64) -> Result<Vec<u8>, LedgerError
     file.read_exact_at(&mut head, at).at("read", path)?;
     let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
     if length > MAX_BODY_BYTES {
-        return Err(LedgerError::damaged(path, Some(at), "a message's length is over the limit"));
+        return Err(LedgerError::damaged(
+            path,
+            Some(at),
+            "a message's length is over the limit",
+        ));
     }
     let mut body = vec![0; length];
     file.read_exact_at(&mut body, at + 8).at("read", path)?;
     if crc32fast::hash(&body).to_be_bytes() == head[4..] {
         return Ok(body);
     }
-    Err(LedgerError::damaged(path, Some(at), "a message does not have its checksum"))
+    Err(LedgerError::damaged(
+        path,
+        Some(at),
+        "a message does not have its checksum",
+    ))
 }
 
 fn parse_body(path: &Path, at: u64, body: &[u8], seq: u64) -> Result<Message, LedgerError> {
@@ -298,23 +371,38 @@ fn parse_body(path: &Path, at: u64, body: &[u8], seq: u64) -> Result<Message, Le
         return Err(wrong("a message out of order"));
     }
     let (&length, rest) = rest.split_first().ok_or_else(|| wrong("too short"))?;
-    let name = rest.get(..length.into()).and_then(|name| std::str::from_utf8(name).ok()).and_then(|name| Name::new(name).ok());
+    let name = rest
+        .get(..length.into())
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .and_then(|name| Name::new(name).ok());
     let producer = name.ok_or_else(|| wrong("no producer's name"))?;
-    Ok(Message { seq: StreamSeq(seq), producer, frame: rest[usize::from(length)..].to_vec() })
+    Ok(Message {
+        seq: StreamSeq(seq),
+        producer,
+        frame: rest[usize::from(length)..].to_vec(),
+    })
 }
 
 /// Which stream lies in a folder and where it ends, without opening it; nothing where there is none.
 pub(super) fn peek(folder: &Path) -> Result<Option<StreamInfo>, LedgerError> {
-    let Some(&first) = segments_if_there(folder)?.last() else { return Ok(None) };
+    let Some(&first) = segments_if_there(folder)?.last() else {
+        return Ok(None);
+    };
     let path = segment_path(folder, first);
     let bytes = fs::read(&path).at("read", &path)?;
     let (id, _) = parse_head(&path, &bytes)?;
     let (_, last) = whole_records(&path, &bytes, first)?;
-    Ok(Some(StreamInfo { id, last: StreamSeq(last) }))
+    Ok(Some(StreamInfo {
+        id,
+        last: StreamSeq(last),
+    }))
 }
 
 /// Visits every frame of a stream that nobody writes to, in order; stops at the first damage and says where.
-pub(super) fn visit(folder: &Path, each: &mut dyn FnMut(Message) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+pub(super) fn visit(
+    folder: &Path,
+    each: &mut dyn FnMut(Message) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
     for first in segments_if_there(folder)? {
         let path = segment_path(folder, first);
         let bytes = fs::read(&path).at("read", &path)?;
@@ -322,9 +410,18 @@ pub(super) fn visit(folder: &Path, each: &mut dyn FnMut(Message) -> Result<(), L
         let (mut at, mut seq) = (HEAD_BYTES as usize, first);
         while let Some(length) = record_length(&bytes, at) {
             if !is_whole(&bytes, at, length) {
-                return Err(LedgerError::damaged(&path, Some(at as u64), "a message does not have its checksum"));
+                return Err(LedgerError::damaged(
+                    &path,
+                    Some(at as u64),
+                    "a message does not have its checksum",
+                ));
             }
-            each(parse_body(&path, at as u64, &bytes[at + 8..at + 8 + length], seq)?)?;
+            each(parse_body(
+                &path,
+                at as u64,
+                &bytes[at + 8..at + 8 + length],
+                seq,
+            )?)?;
             (at, seq) = (at + 8 + length, seq + 1);
         }
     }
@@ -332,5 +429,9 @@ pub(super) fn visit(folder: &Path, each: &mut dyn FnMut(Message) -> Result<(), L
 }
 
 fn segments_if_there(folder: &Path) -> Result<Vec<u64>, LedgerError> {
-    if folder.exists() { segments_in(folder) } else { Ok(Vec::new()) }
+    if folder.exists() {
+        segments_in(folder)
+    } else {
+        Ok(Vec::new())
+    }
 }

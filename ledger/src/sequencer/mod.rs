@@ -151,12 +151,17 @@ impl Sequencer {
             let expected = StreamSeq(self.cursor.seq.0 + 1);
             if message.seq != expected {
                 let what = format!("message {} came where {} was due", message.seq.0, expected.0);
-                return Err(LedgerError::Stream { shard: self.shard, what });
+                return Err(LedgerError::Stream {
+                    shard: self.shard,
+                    what,
+                });
             }
             self.decide(message)?;
             self.cursor.seq = message.seq;
         }
-        let Some(last) = messages.last() else { return Ok(()) };
+        let Some(last) = messages.last() else {
+            return Ok(());
+        };
         self.cursor.hash = message_hash(last);
         self.seal()
     }
@@ -168,7 +173,9 @@ impl Sequencer {
 
     /// Takes over a batch of another archive of this log; it counts once [`Sequencer::seal_adopted`] returns.
     pub(crate) fn adopt(&mut self, frame: &[u8]) -> Result<(), LedgerError> {
-        let wrong = |what: String| LedgerError::damaged(self.folder.root(), None, format!("a batch of the copy: {what}"));
+        let wrong = |what: String| {
+            LedgerError::damaged(self.folder.root(), None, format!("a batch of the copy: {what}"))
+        };
         let parsed = Frame::parse(frame).map_err(|error| wrong(error.to_string()))?;
         match self.state.accept(&parsed) {
             Ok(Verdict::Accepted(accepted)) => {
@@ -186,10 +193,18 @@ impl Sequencer {
         let log = self.folder.log(self.shard);
         let tiles = tile_reader(&log, self.size());
         for (size, root) in known.iter().filter(|(size, _)| *size <= self.size()) {
-            let found = range_at(&tiles, *size).map_err(|error| proving(&log, error))?.root();
+            let found = range_at(&tiles, *size)
+                .map_err(|error| proving(&log, error))?
+                .root();
             if found != *root {
                 let from = "a signed checkpoint".to_owned();
-                return Err(LedgerError::Forked { shard: self.shard, size: size.0, known: *root, found, from });
+                return Err(LedgerError::Forked {
+                    shard: self.shard,
+                    size: size.0,
+                    known: *root,
+                    found,
+                    from,
+                });
             }
         }
         Ok(())
@@ -202,12 +217,16 @@ impl Sequencer {
     }
 
     fn decide(&mut self, message: &Message) -> Result<(), LedgerError> {
-        let decided = Frame::parse(&message.frame).map_err(Rejection::from).and_then(|frame| {
-            if frame.batch.producer != message.producer {
-                return Err(Rejection::NoValidKey { producer: message.producer.clone() });
-            }
-            self.state.accept(&frame).map(|verdict| (frame, verdict))
-        });
+        let decided = Frame::parse(&message.frame)
+            .map_err(Rejection::from)
+            .and_then(|frame| {
+                if frame.batch.producer != message.producer {
+                    return Err(Rejection::NoValidKey {
+                        producer: message.producer.clone(),
+                    });
+                }
+                self.state.accept(&frame).map(|verdict| (frame, verdict))
+            });
         match decided {
             Ok((frame, Verdict::Accepted(accepted))) => self.append(&frame, &accepted),
             Ok((frame, Verdict::Earlier { chain, number })) => self.earlier(message, &frame, chain, number),
@@ -220,16 +239,27 @@ impl Sequencer {
         for (entry, sealed) in frame.entries.iter().zip(&frame.sealed) {
             self.leaves.push(entry, sealed)?;
         }
-        let entries: Vec<&[u8]> = std::iter::once(&accepted.batch_entry[..]).chain(frame.entries.iter().copied()).collect();
+        let entries: Vec<&[u8]> = std::iter::once(&accepted.batch_entry[..])
+            .chain(frame.entries.iter().copied())
+            .collect();
         self.tree.extend(&entries, &accepted.leaves)?;
         let batch = &accepted.batch;
-        self.pending_batches.entry(batch.chain).or_default().push((batch.number, accepted.index));
+        self.pending_batches
+            .entry(batch.chain)
+            .or_default()
+            .push((batch.number, accepted.index));
         self.rejected.remove(&batch.chain);
         Ok(())
     }
 
     /// The number is on record already: the same note is a repeat and ignored, another is refused.
-    fn earlier(&mut self, message: &Message, frame: &Frame<'_>, chain: ChainId, number: u64) -> Result<(), LedgerError> {
+    fn earlier(
+        &mut self,
+        message: &Message,
+        frame: &Frame<'_>,
+        chain: ChainId,
+        number: u64,
+    ) -> Result<(), LedgerError> {
         self.leaves.commit()?;
         self.note_batches()?;
         let index = self.register.batch(chain, number)?;
@@ -238,7 +268,11 @@ impl Sequencer {
             return Ok(());
         }
         // Only a batch that the producer signed is a fork; anything else is a stranger's noise.
-        let rejection = self.state.check_signature(frame).err().unwrap_or(Rejection::Fork { number });
+        let rejection = self
+            .state
+            .check_signature(frame)
+            .err()
+            .unwrap_or(Rejection::Fork { number });
         self.reject(message, &rejection)
     }
 
@@ -248,15 +282,30 @@ impl Sequencer {
         let note = frame.as_ref().map_or("", |frame| frame.note_text);
         // Names that the registry does not know share one allowance: anybody can make up names.
         let known = self.state.registry().party(&message.producer).is_some();
-        let whose = if known { message.producer.clone() } else { Name::new("unknown").expect("a valid name") };
+        let whose = if known {
+            message.producer.clone()
+        } else {
+            Name::new("unknown").expect("a valid name")
+        };
         self.register.reject(&whose, message.seq, note, &reason)?;
         // Only whoever signed for the chain is answered on it: a stranger's batch must not disturb its owner.
         let signed = frame.filter(|frame| self.was_signed(frame));
-        if let Some(batch) = signed.map(|frame| frame.batch).filter(|batch| batch.producer == message.producer) {
+        if let Some(batch) = signed
+            .map(|frame| frame.batch)
+            .filter(|batch| batch.producer == message.producer)
+        {
             let next = self.state.head(batch.chain).map_or(0, |head| head.number + 1);
             if batch.number == next {
                 let (number, position) = (batch.number, rejection.position());
-                self.rejected.insert(batch.chain, RejectedBatch { number, seq: message.seq, position, reason });
+                self.rejected.insert(
+                    batch.chain,
+                    RejectedBatch {
+                        number,
+                        seq: message.seq,
+                        position,
+                        reason,
+                    },
+                );
             }
         }
         Ok(())
@@ -265,7 +314,11 @@ impl Sequencer {
     /// Whether a key that the producer has, or once had, signed the frame.
     fn was_signed(&self, frame: &Frame<'_>) -> bool {
         let keys = self.state.registry().party(&frame.batch.producer);
-        keys.is_some_and(|keys| keys.keys.iter().any(|period| frame.note.verify(&period.key).is_ok()))
+        keys.is_some_and(|keys| {
+            keys.keys
+                .iter()
+                .any(|period| frame.note.verify(&period.key).is_ok())
+        })
     }
 
     fn note_batches(&mut self) -> Result<(), LedgerError> {
@@ -288,7 +341,10 @@ impl Sequencer {
         self.note_batches()?;
         self.done(Step::TilesWritten)?;
         let text = self.checkpoint().to_text();
-        self.register.decide(&Head { checkpoint: text.clone(), cursor: Some(self.cursor.clone()) })?;
+        self.register.decide(&Head {
+            checkpoint: text.clone(),
+            cursor: Some(self.cursor.clone()),
+        })?;
         self.done(Step::Registered)?;
         self.outside.keep(&text)?;
         self.done(Step::CopiedOutside)?;
@@ -319,7 +375,11 @@ impl Sequencer {
             checkpoint: self.checkpoint(),
             events: self.state.events(),
             seq: self.cursor.seq,
-            heads: self.state.heads().map(|(chain, head)| (chain, head.clone())).collect(),
+            heads: self
+                .state
+                .heads()
+                .map(|(chain, head)| (chain, head.clone()))
+                .collect(),
             rejected: self.rejected.clone(),
             halted: None,
         }
@@ -341,7 +401,11 @@ impl Sequencer {
         let (log, path, bytes) = self.snapshot_parts();
         let work = move || TreeWriter::sync(&log).and_then(|()| files::replace(&path, &bytes, 0o600));
         let thread = std::thread::Builder::new().name("snapshot".into()).spawn(work);
-        let failed = |source| LedgerError::File { doing: "start a thread for", path: self.folder.root().to_owned(), source };
+        let failed = |source| LedgerError::File {
+            doing: "start a thread for",
+            path: self.folder.root().to_owned(),
+            source,
+        };
         self.snapshot = Some(thread.map_err(failed)?);
         self.done(Step::Snapshot)
     }
@@ -352,7 +416,9 @@ impl Sequencer {
     }
 
     fn end_snapshot(&mut self) -> Result<(), LedgerError> {
-        let Some(thread) = self.snapshot.take() else { return Ok(()) };
+        let Some(thread) = self.snapshot.take() else {
+            return Ok(());
+        };
         let panicked = |_| LedgerError::Stopped("the thread that notes the state panicked".into());
         thread.join().map_err(panicked)?
     }
@@ -382,7 +448,11 @@ pub(crate) fn note_text(note: &str) -> Option<String> {
 
 /// Where a stream that was never read begins.
 pub(crate) fn fresh_cursor(stream: StreamId) -> Cursor {
-    Cursor { stream: stream.to_string(), seq: StreamSeq(0), hash: Hash::ZERO }
+    Cursor {
+        stream: stream.to_string(),
+        seq: StreamSeq(0),
+        hash: Hash::ZERO,
+    }
 }
 
 /// What the cursor remembers of a message: its length and its first 4 KiB, which hold the whole note and with it the root

@@ -59,7 +59,10 @@ pub(crate) fn recover(sources: Sources<'_>, notices: &mut Vec<String>) -> Result
 }
 
 /// Takes a shard up that may hold less than was signed: to bring the rest back. It publishes nothing.
-pub(crate) fn recover_behind(sources: Sources<'_>, notices: &mut Vec<String>) -> Result<Sequencer, LedgerError> {
+pub(crate) fn recover_behind(
+    sources: Sources<'_>,
+    notices: &mut Vec<String>,
+) -> Result<Sequencer, LedgerError> {
     Ok(take_up(sources, notices, false)?.sequencer)
 }
 
@@ -70,23 +73,43 @@ struct TakenUp {
 }
 
 fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Result<TakenUp, LedgerError> {
-    let Sources { folder, outside, shard, origin, signer, observer, stream } = sources;
+    let Sources {
+        folder,
+        outside,
+        shard,
+        origin,
+        signer,
+        observer,
+        stream,
+    } = sources;
     let (register, head) = Register::open(&folder.register(shard))?;
     let path = folder.register(shard).join("head");
     let head = head.ok_or_else(|| LedgerError::damaged(&path, None, "no checkpoint was ever registered"))?;
-    let (size, root) = stated(&head.checkpoint).ok_or_else(|| LedgerError::damaged(&path, None, "not a checkpoint"))?;
+    let (size, root) =
+        stated(&head.checkpoint).ok_or_else(|| LedgerError::damaged(&path, None, "not a checkpoint"))?;
     let (outside, copy) = OutsideCopy::open(&outside, shard)?;
-    let published = files::read_if_there(&folder.checkpoint(shard))?.and_then(|note| String::from_utf8(note).ok());
+    let published =
+        files::read_if_there(&folder.checkpoint(shard))?.and_then(|note| String::from_utf8(note).ok());
     let published = published.as_deref().and_then(note_text);
-    let known = [("the published checkpoint", published.as_deref()), ("the copy outside the folder", copy.as_deref())];
+    let known = [
+        ("the published checkpoint", published.as_deref()),
+        ("the copy outside the folder", copy.as_deref()),
+    ];
     if to_sign {
         not_beyond(shard, size, &known)?;
     }
     if copy.is_none() {
-        notices.push(format!("shard {shard}: no copy of the last checkpoint outside the folder; made anew"));
+        notices.push(format!(
+            "shard {shard}: no copy of the last checkpoint outside the folder; made anew"
+        ));
     }
     let leaves = cut(folder, shard, size, notices)?;
-    let Folded { state, tree, snapshot_size, batches } = fold(folder, shard, &register, size, root, notices)?;
+    let Folded {
+        state,
+        tree,
+        snapshot_size,
+        batches,
+    } = fold(folder, shard, &register, size, root, notices)?;
     if to_sign {
         extends(folder, shard, size, root, &known)?;
     }
@@ -111,19 +134,28 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
     };
     sequencer.note_batches()?;
     sequencer.mend_chains(notices)?;
-    Ok(TakenUp { sequencer, checkpoint: head.checkpoint, copy })
+    Ok(TakenUp {
+        sequencer,
+        checkpoint: head.checkpoint,
+        copy,
+    })
 }
 
 impl Sequencer {
     /// Notes anew where all batches are, if what was noted does not reach every chain's head.
     fn mend_chains(&mut self, notices: &mut Vec<String>) -> Result<(), LedgerError> {
         let reaches = |(chain, head): (ChainId, &ChainHead)| {
-            self.register.batch(chain, head.number).is_ok_and(|index| index == head.index)
+            self.register
+                .batch(chain, head.number)
+                .is_ok_and(|index| index == head.index)
         };
         if self.state.heads().all(reaches) {
             return Ok(());
         }
-        notices.push(format!("shard {}: the list of where batches are was damaged; made anew", self.shard));
+        notices.push(format!(
+            "shard {}: the list of where batches are was damaged; made anew",
+            self.shard
+        ));
         let mut found: BTreeMap<ChainId, Vec<(u64, LeafIndex)>> = BTreeMap::new();
         let leaves = LeafFiles::new(&self.folder.sealed(self.shard));
         leaves.scan(LeafIndex(1), self.tree.size(), &mut |index, entry, _| {
@@ -153,34 +185,68 @@ fn empty_view(text: &str) -> ShardView {
 /// Refuses to go on when a larger checkpoint is known to have been decided on.
 fn not_beyond(shard: u32, have: TreeSize, known: &[(&str, Option<&str>)]) -> Result<(), LedgerError> {
     for (from, text) in known {
-        let Some((size, _)) = text.and_then(stated) else { continue };
+        let Some((size, _)) = text.and_then(stated) else {
+            continue;
+        };
         if size > have {
-            return Err(LedgerError::RolledBack { shard, known: size.0, have: have.0, from: (*from).into() });
+            return Err(LedgerError::RolledBack {
+                shard,
+                known: size.0,
+                have: have.0,
+                from: (*from).into(),
+            });
         }
     }
     Ok(())
 }
 
 /// Refuses to go on when another history was signed.
-fn extends(folder: &Folder, shard: u32, size: TreeSize, root: Hash, known: &[(&str, Option<&str>)]) -> Result<(), LedgerError> {
+fn extends(
+    folder: &Folder,
+    shard: u32,
+    size: TreeSize,
+    root: Hash,
+    known: &[(&str, Option<&str>)],
+) -> Result<(), LedgerError> {
     let log = folder.log(shard);
     let tiles = tile_reader(&log, size);
     for (from, text) in known {
-        let Some((old, signed)) = text.and_then(stated) else { continue };
-        let found = if old == size { root } else { range_at(&tiles, old).map_err(|error| proving(&log, error))?.root() };
+        let Some((old, signed)) = text.and_then(stated) else {
+            continue;
+        };
+        let found = if old == size {
+            root
+        } else {
+            range_at(&tiles, old)
+                .map_err(|error| proving(&log, error))?
+                .root()
+        };
         if found != signed {
-            return Err(LedgerError::Forked { shard, size: old.0, known: signed, found, from: (*from).into() });
+            return Err(LedgerError::Forked {
+                shard,
+                size: old.0,
+                known: signed,
+                found,
+                from: (*from).into(),
+            });
         }
     }
     Ok(())
 }
 
 /// Drops leaves beyond the registered size, and the tiles that may have been written for them.
-fn cut(folder: &Folder, shard: u32, size: TreeSize, notices: &mut Vec<String>) -> Result<LeafWriter, LedgerError> {
+fn cut(
+    folder: &Folder,
+    shard: u32,
+    size: TreeSize,
+    notices: &mut Vec<String>,
+) -> Result<LeafWriter, LedgerError> {
     let sealed = folder.sealed(shard);
     let beyond = LeafFiles::count_beyond(&sealed, size)?;
     if beyond > 0 {
-        notices.push(format!("shard {shard}: dropped {beyond} leaves that were never registered; they are read again"));
+        notices.push(format!(
+            "shard {shard}: dropped {beyond} leaves that were never registered; they are read again"
+        ));
     }
     let writer = LeafWriter::open(&sealed, size)?;
     TreeWriter::remove_beyond(&folder.log(shard), size, TreeSize(size.0 + beyond))?;
@@ -201,8 +267,12 @@ fn fold(
         let from = state.size();
         match resume(folder, shard, state).and_then(|folded| replay(folder, shard, folded, from, size)) {
             Ok(folded) if folded.tree.root() == root => return Ok(folded),
-            Ok(_) => notices.push(format!("shard {shard}: the tiles do not give the registered root; all are made anew")),
-            Err(error) => notices.push(format!("shard {shard}: {error}; all tiles are made anew from the leaves")),
+            Ok(_) => notices.push(format!(
+                "shard {shard}: the tiles do not give the registered root; all are made anew"
+            )),
+            Err(error) => notices.push(format!(
+                "shard {shard}: {error}; all tiles are made anew from the leaves"
+            )),
         }
     }
     let folded = from_genesis(folder, shard, size)?;
@@ -210,30 +280,57 @@ fn fold(
         return Ok(folded);
     }
     let found = folded.tree.root();
-    Err(LedgerError::Forked { shard, size: size.0, known: root, found, from: "the register".into() })
+    Err(LedgerError::Forked {
+        shard,
+        size: size.0,
+        known: root,
+        found,
+        from: "the register".into(),
+    })
 }
 
 fn resume(folder: &Folder, shard: u32, state: LogState) -> Result<Folded, LedgerError> {
     let log = folder.log(shard);
-    let range = range_at(&tile_reader(&log, state.size()), state.size()).map_err(|error| proving(&log, error))?;
+    let range =
+        range_at(&tile_reader(&log, state.size()), state.size()).map_err(|error| proving(&log, error))?;
     let snapshot_size = state.size().0;
-    Ok(Folded { state, tree: TreeWriter::resume(&log, range)?, snapshot_size, batches: BTreeMap::new() })
+    Ok(Folded {
+        state,
+        tree: TreeWriter::resume(&log, range)?,
+        snapshot_size,
+        batches: BTreeMap::new(),
+    })
 }
 
 fn from_genesis(folder: &Folder, shard: u32, size: TreeSize) -> Result<Folded, LedgerError> {
     let path = folder.sealed(shard);
     let leaf = LeafFiles::new(&path).leaf(LeafIndex(0))?;
     let Ok(Entry::Genesis(genesis)) = Entry::parse(&leaf.entry) else {
-        return Err(LedgerError::damaged(&path, Some(0), "leaf 0 is not a genesis entry"));
+        return Err(LedgerError::damaged(
+            &path,
+            Some(0),
+            "leaf 0 is not a genesis entry",
+        ));
     };
     let mut tree = TreeWriter::new(&folder.log(shard));
     tree.extend(&[&leaf.entry], &[LeafHash::of(&leaf.entry)])?;
-    let folded = Folded { state: LogState::new(&genesis), tree, snapshot_size: 0, batches: BTreeMap::new() };
+    let folded = Folded {
+        state: LogState::new(&genesis),
+        tree,
+        snapshot_size: 0,
+        batches: BTreeMap::new(),
+    };
     replay(folder, shard, folded, TreeSize(1), size)
 }
 
 /// Feeds the archive's batches from `from` to `to` through the same rules that let them in.
-fn replay(folder: &Folder, shard: u32, mut folded: Folded, from: TreeSize, to: TreeSize) -> Result<Folded, LedgerError> {
+fn replay(
+    folder: &Folder,
+    shard: u32,
+    mut folded: Folded,
+    from: TreeSize,
+    to: TreeSize,
+) -> Result<Folded, LedgerError> {
     let path = folder.sealed(shard);
     let mut group: Vec<Vec<u8>> = Vec::new();
     let mut wanted = 0;
@@ -241,7 +338,11 @@ fn replay(folder: &Folder, shard: u32, mut folded: Folded, from: TreeSize, to: T
     let mut visit = |index: LeafIndex, entry: &[u8], _: &[u8]| {
         if group.is_empty() {
             let Some(batch) = batch_in(entry) else {
-                failed = Some(LedgerError::damaged(&path, None, format!("leaf {index} should be a batch entry")));
+                failed = Some(LedgerError::damaged(
+                    &path,
+                    None,
+                    format!("leaf {index} should be a batch entry"),
+                ));
                 return ControlFlow::Break(());
             };
             wanted = batch.count as usize + 1;
@@ -270,7 +371,9 @@ fn replay(folder: &Folder, shard: u32, mut folded: Folded, from: TreeSize, to: T
 
 /// What a batch entry says; nothing if it is none.
 pub(crate) fn batch_in(entry: &[u8]) -> Option<Batch> {
-    let (&BATCH, note) = entry.split_first()? else { return None };
+    let (&BATCH, note) = entry.split_first()? else {
+        return None;
+    };
     let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
     Batch::parse(note.text()).ok()
 }
@@ -283,8 +386,23 @@ fn apply(path: &Path, folded: &mut Folded, group: &[Vec<u8>]) -> Result<(), Ledg
     let batch = Batch::parse(note.text()).map_err(|error| wrong(error.to_string()))?;
     let entries: Vec<&[u8]> = group[1..].iter().map(Vec::as_slice).collect();
     // Whether a content was there was decided when the batch was accepted; its bytes may have been deleted since.
-    let sealed = entries.iter().map(|entry| if entry.first() == Some(&EVENT) { &[0][..] } else { &[] }).collect();
-    let frame = Frame { note_text: text, note, batch, entries, sealed };
+    let sealed = entries
+        .iter()
+        .map(|entry| {
+            if entry.first() == Some(&EVENT) {
+                &[0][..]
+            } else {
+                &[]
+            }
+        })
+        .collect();
+    let frame = Frame {
+        note_text: text,
+        note,
+        batch,
+        entries,
+        sealed,
+    };
     let accepted = match folded.state.accept(&frame) {
         Ok(Verdict::Accepted(accepted)) => accepted,
         Ok(_) => return Err(wrong(format!("the batch at leaf {index} is there twice"))),
@@ -293,6 +411,10 @@ fn apply(path: &Path, folded: &mut Folded, group: &[Vec<u8>]) -> Result<(), Ledg
     let all: Vec<&[u8]> = group.iter().map(Vec::as_slice).collect();
     folded.tree.extend(&all, &accepted.leaves)?;
     let batch = &accepted.batch;
-    folded.batches.entry(batch.chain).or_default().push((batch.number, accepted.index));
+    folded
+        .batches
+        .entry(batch.chain)
+        .or_default()
+        .push((batch.number, accepted.index));
     Ok(())
 }

@@ -70,7 +70,12 @@ pub(crate) struct VaultPaths<'a> {
 
 impl Vault {
     /// Opens a vault; `writable` once a process, under the ledger's lock.
-    pub(crate) fn open(ledger: &Name, id: LedgerId, paths: &VaultPaths<'_>, writable: bool) -> Result<Self, LedgerError> {
+    pub(crate) fn open(
+        ledger: &Name,
+        id: LedgerId,
+        paths: &VaultPaths<'_>,
+        writable: bool,
+    ) -> Result<Self, LedgerError> {
         files::check_private(paths.folder)?;
         let kek = Zeroizing::new(files::read_private(paths.kek)?);
         let kek = secret(paths.kek, kek.trim_end().strip_prefix(KEK_PREFIX))?;
@@ -120,9 +125,19 @@ impl Vault {
         let mut found = Vec::new();
         for generation in 0.. {
             let label = self.label(customer, generation);
-            let Some(slot) = self.slots().by_label(&label)? else { break };
-            let key = if slot.is_live() { Some(self.unwrap(&slot)?) } else { None };
-            found.push(CustomerGeneration { generation, label, key });
+            let Some(slot) = self.slots().by_label(&label)? else {
+                break;
+            };
+            let key = if slot.is_live() {
+                Some(self.unwrap(&slot)?)
+            } else {
+                None
+            };
+            found.push(CustomerGeneration {
+                generation,
+                label,
+                key,
+            });
         }
         Ok(found)
     }
@@ -142,7 +157,12 @@ impl Vault {
                 }
             };
             let key = self.unwrap(&slot)?.for_producer(producer);
-            grants.push(Grant { generation: slot.generation, label: slot.label, key, proof });
+            grants.push(Grant {
+                generation: slot.generation,
+                label: slot.label,
+                key,
+                proof,
+            });
         }
         // Also a slot that another thread has appended and not synced yet: no event may be durable before its key.
         self.slots().sync()?;
@@ -166,18 +186,28 @@ impl Vault {
                 }
             }
         }
-        Err(LedgerError::Vault("the customer has used up all generations".into()))
+        Err(LedgerError::Vault(
+            "the customer has used up all generations".into(),
+        ))
     }
 
     fn associated(&self, label: &Label, generation: u32) -> Vec<u8> {
         [&self.id.0[..], &label.0, &generation.to_be_bytes()].concat()
     }
 
-    fn wrap(&self, label: Label, generation: u32, lookup: [u8; 16], key: &[u8; 32]) -> Result<Slot, LedgerError> {
+    fn wrap(
+        &self,
+        label: Label,
+        generation: u32,
+        lookup: [u8; 16],
+        key: &[u8; 32],
+    ) -> Result<Slot, LedgerError> {
         let nonce = files::random::<24>()?;
         let mut wrapped = *key;
         let aad = self.associated(&label, generation);
-        let tag = self.kek.encrypt_inout_detached(&XNonce::from(nonce), &aad, (&mut wrapped[..]).into());
+        let tag = self
+            .kek
+            .encrypt_inout_detached(&XNonce::from(nonce), &aad, (&mut wrapped[..]).into());
         let tag = tag.expect("32 bytes are far below the cipher's limit");
         Ok(Slot::live(generation, label, lookup, nonce, wrapped, tag.into()))
     }
@@ -186,8 +216,11 @@ impl Vault {
         let mut key = CustomerKey(slot.wrapped);
         let aad = self.associated(&slot.label, slot.generation);
         let (nonce, tag) = (XNonce::from(slot.nonce), Tag::from(slot.tag));
-        let opened = self.kek.decrypt_inout_detached(&nonce, &aad, (&mut key.0[..]).into(), &tag);
-        let wrong = "a customer's key does not unwrap: the key-encryption key is another, or the slot was altered";
+        let opened = self
+            .kek
+            .decrypt_inout_detached(&nonce, &aad, (&mut key.0[..]).into(), &tag);
+        let wrong =
+            "a customer's key does not unwrap: the key-encryption key is another, or the slot was altered";
         opened.map(|()| key).map_err(|_| LedgerError::Vault(wrong.into()))
     }
 
@@ -236,14 +269,21 @@ impl Vault {
 const VRF_PREFIX: &str = "SHARETRAIL+VRF+1+";
 
 fn secret(path: &Path, text: Option<&str>) -> Result<Zeroizing<[u8; 32]>, LedgerError> {
-    let bytes = text.and_then(|text| BASE64.decode(text.as_bytes()).ok()).map(Zeroizing::new);
+    let bytes = text
+        .and_then(|text| BASE64.decode(text.as_bytes()).ok())
+        .map(Zeroizing::new);
     let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
-    bytes.map(Zeroizing::new).ok_or_else(|| LedgerError::damaged(path, None, "not a key of 32 bytes"))
+    bytes
+        .map(Zeroizing::new)
+        .ok_or_else(|| LedgerError::damaged(path, None, "not a key of 32 bytes"))
 }
 
 /// The text of a new key-encryption key.
 pub(crate) fn kek_text() -> Result<String, LedgerError> {
-    Ok(format!("{KEK_PREFIX}{}\n", BASE64.encode(&files::random::<32>()?)))
+    Ok(format!(
+        "{KEK_PREFIX}{}\n",
+        BASE64.encode(&files::random::<32>()?)
+    ))
 }
 
 /// The text of a label key.

@@ -38,8 +38,23 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn live(generation: u32, label: Label, lookup: [u8; 16], nonce: [u8; 24], wrapped: [u8; 32], tag: [u8; 16]) -> Self {
-        Self { state: LIVE, generation, label, lookup, nonce, wrapped, tag }
+    pub(super) fn live(
+        generation: u32,
+        label: Label,
+        lookup: [u8; 16],
+        nonce: [u8; 24],
+        wrapped: [u8; 32],
+        tag: [u8; 16],
+    ) -> Self {
+        Self {
+            state: LIVE,
+            generation,
+            label,
+            lookup,
+            nonce,
+            wrapped,
+            tag,
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -62,7 +77,9 @@ impl Slot {
 
     fn parse(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
         let part = |from: usize, to: usize| &bytes[from..to];
-        if crc32fast::hash(part(0, 156)).to_be_bytes() != part(156, 160) || !matches!(bytes[0], LIVE | DESTROYED) {
+        if crc32fast::hash(part(0, 156)).to_be_bytes() != part(156, 160)
+            || !matches!(bytes[0], LIVE | DESTROYED)
+        {
             return None;
         }
         Some(Self {
@@ -106,7 +123,12 @@ impl Slots {
             files::check_private(path)?;
         }
         let mut options = OpenOptions::new();
-        options.read(true).write(writable).create(writable).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(writable)
+            .create(writable)
+            .truncate(false)
+            .mode(0o600);
         let file = options.open(path).at("open", path)?;
         let mut slots = Self {
             path: path.to_owned(),
@@ -121,7 +143,11 @@ impl Slots {
         if length == 0 && writable {
             let mut head = [0; SLOT_BYTES];
             head[..8].copy_from_slice(MAGIC);
-            slots.file.write_all_at(&head, 0).and_then(|()| slots.file.sync_all()).at("write", path)?;
+            slots
+                .file
+                .write_all_at(&head, 0)
+                .and_then(|()| slots.file.sync_all())
+                .at("write", path)?;
             files::sync_folder(path.parent().unwrap_or(path))?;
         } else {
             slots.load(length)?;
@@ -144,7 +170,13 @@ impl Slots {
             match Slot::parse(&bytes) {
                 Some(slot) => found.push(slot),
                 None if number + 1 == total => break,
-                None => return Err(LedgerError::damaged(&self.path, Some(place(number)), "a slot without its checksum")),
+                None => {
+                    return Err(LedgerError::damaged(
+                        &self.path,
+                        Some(place(number)),
+                        "a slot without its checksum",
+                    ));
+                }
             }
         }
         for slot in found {
@@ -156,7 +188,8 @@ impl Slots {
     fn remember(&mut self, slot: &Slot) {
         self.by_label.insert(short(&slot.label), self.count);
         if slot.is_live() {
-            self.by_lookup.insert(u128::from_be_bytes(slot.lookup), self.count);
+            self.by_lookup
+                .insert(u128::from_be_bytes(slot.lookup), self.count);
             self.live += 1;
         }
         self.count += 1;
@@ -164,27 +197,44 @@ impl Slots {
 
     fn read(&self, number: u32) -> Result<Slot, LedgerError> {
         let mut bytes = [0; SLOT_BYTES];
-        self.file.read_exact_at(&mut bytes, place(number)).at("read", &self.path)?;
-        Slot::parse(&bytes).ok_or_else(|| LedgerError::damaged(&self.path, Some(place(number)), "a slot without its checksum"))
+        self.file
+            .read_exact_at(&mut bytes, place(number))
+            .at("read", &self.path)?;
+        Slot::parse(&bytes).ok_or_else(|| {
+            LedgerError::damaged(&self.path, Some(place(number)), "a slot without its checksum")
+        })
     }
 
     pub(super) fn by_label(&self, label: &Label) -> Result<Option<Slot>, LedgerError> {
-        let found = self.by_label.get(&short(label)).map(|&number| self.read(number)).transpose()?;
+        let found = self
+            .by_label
+            .get(&short(label))
+            .map(|&number| self.read(number))
+            .transpose()?;
         Ok(found.filter(|slot| slot.label == *label))
     }
 
     pub(super) fn by_lookup(&self, lookup: &[u8; 16]) -> Result<Option<Slot>, LedgerError> {
-        let found = self.by_lookup.get(&u128::from_be_bytes(*lookup)).map(|&number| self.read(number)).transpose()?;
+        let found = self
+            .by_lookup
+            .get(&u128::from_be_bytes(*lookup))
+            .map(|&number| self.read(number))
+            .transpose()?;
         Ok(found.filter(|slot| slot.is_live() && slot.lookup == *lookup))
     }
 
-    pub(super) fn visit(&self, each: &mut dyn FnMut(&Slot) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+    pub(super) fn visit(
+        &self,
+        each: &mut dyn FnMut(&Slot) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
         (0..self.count).try_for_each(|number| each(&self.read(number)?))
     }
 
     /// Appends a slot; it lasts once [`Slots::sync`] returns.
     pub(super) fn append(&mut self, slot: &Slot) -> Result<(), LedgerError> {
-        self.file.write_all_at(&slot.to_bytes(), place(self.count)).at("write", &self.path)?;
+        self.file
+            .write_all_at(&slot.to_bytes(), place(self.count))
+            .at("write", &self.path)?;
         self.unsynced = true;
         self.remember(slot);
         Ok(())
@@ -201,14 +251,19 @@ impl Slots {
 
     /// Overwrites a label's key and lookup; whether they were there.
     pub(super) fn destroy(&mut self, label: &Label) -> Result<bool, LedgerError> {
-        let Some(&number) = self.by_label.get(&short(label)) else { return Ok(false) };
+        let Some(&number) = self.by_label.get(&short(label)) else {
+            return Ok(false);
+        };
         let mut slot = self.read(number)?;
         if !slot.is_live() || slot.label != *label {
             return Ok(false);
         }
         self.by_lookup.remove(&u128::from_be_bytes(slot.lookup));
-        (slot.state, slot.lookup, slot.nonce, slot.wrapped, slot.tag) = (DESTROYED, [0; 16], [0; 24], [0; 32], [0; 16]);
-        self.file.write_all_at(&slot.to_bytes(), place(number)).at("write", &self.path)?;
+        (slot.state, slot.lookup, slot.nonce, slot.wrapped, slot.tag) =
+            (DESTROYED, [0; 16], [0; 24], [0; 32], [0; 16]);
+        self.file
+            .write_all_at(&slot.to_bytes(), place(number))
+            .at("write", &self.path)?;
         self.unsynced = true;
         self.live -= 1;
         Ok(true)
@@ -246,7 +301,10 @@ mod tests {
         assert!(!slots.by_label(&Label([4; 32])).unwrap().unwrap().is_live());
         assert_eq!(slots.by_lookup(&[5; 16]).unwrap().unwrap().label, Label([5; 32]));
         let bytes = std::fs::read(&path).unwrap();
-        assert_eq!(bytes.windows(32).filter(|window| *window == [0xAA; 32]).count(), 8);
+        assert_eq!(
+            bytes.windows(32).filter(|window| *window == [0xAA; 32]).count(),
+            8
+        );
     }
 
     #[test]
@@ -268,6 +326,9 @@ mod tests {
         let mut bad = whole;
         bad[SLOT_BYTES * 2 + 50] ^= 1;
         std::fs::write(&path, bad).unwrap();
-        assert!(matches!(Slots::open(&path, false), Err(LedgerError::Damaged { at: Some(320), .. })));
+        assert!(matches!(
+            Slots::open(&path, false),
+            Err(LedgerError::Damaged { at: Some(320), .. })
+        ));
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Base64, BatchEvidence, ContentEvidence, Dossier, EventEvidence, FORMAT, Generation, LeafEvidence, Path, ShardEvidence,
+    Base64, BatchEvidence, ContentEvidence, Dossier, EventEvidence, FORMAT, Generation, LeafEvidence, Path,
+    ShardEvidence,
 };
 use crate::hash::{Hash, LeafIndex};
 use crate::name::{Label, Name};
@@ -61,7 +62,12 @@ pub struct Builder {
 impl Builder {
     /// An empty dossier of one customer.
     pub fn new(ledger: Name, customer: &str) -> Self {
-        Self { ledger, customer: customer.to_owned(), shards: BTreeMap::new(), generations: Vec::new() }
+        Self {
+            ledger,
+            customer: customer.to_owned(),
+            shards: BTreeMap::new(),
+            generations: Vec::new(),
+        }
     }
 
     /// A shard's checkpoint note and genesis entry.
@@ -74,34 +80,62 @@ impl Builder {
 
     /// Whether this batch is there already.
     pub fn has_batch(&self, shard: u32, index: LeafIndex) -> bool {
-        self.shards.get(&shard).is_some_and(|parts| parts.batches.contains_key(&index))
+        self.shards
+            .get(&shard)
+            .is_some_and(|parts| parts.batches.contains_key(&index))
     }
 
     /// A batch that holds entries told below.
     pub fn batch(&mut self, shard: u32, index: LeafIndex, note: &str, path: InclusionProof) {
-        self.shards.entry(shard).or_default().batches.insert(index, (note.to_owned(), path));
+        self.shards
+            .entry(shard)
+            .or_default()
+            .batches
+            .insert(index, (note.to_owned(), path));
     }
 
     /// A registry entry of a producer involved.
     pub fn registry(&mut self, entry: &[u8], place: Place) {
         let index = index_of(&place);
-        self.shards.entry(place.shard).or_default().registry.insert(index, (entry.to_vec(), place));
+        self.shards
+            .entry(place.shard)
+            .or_default()
+            .registry
+            .insert(index, (entry.to_vec(), place));
     }
 
     /// The next generation, from 0.
     pub fn generation(&mut self, label: Label, proof: VrfProof) {
-        self.generations.push(GenerationParts { label, proof, events: BTreeMap::new(), erasure: None });
+        self.generations.push(GenerationParts {
+            label,
+            proof,
+            events: BTreeMap::new(),
+            erasure: None,
+        });
     }
 
     /// An event of the generation told last.
     pub fn event(&mut self, entry: &[u8], place: Place, content: ContentEvidence) {
-        let generation = self.generations.last_mut().expect("a generation is told before its events");
-        generation.events.insert(index_of(&place), Part { place, entry: entry.to_vec(), content });
+        let generation = self
+            .generations
+            .last_mut()
+            .expect("a generation is told before its events");
+        generation.events.insert(
+            index_of(&place),
+            Part {
+                place,
+                entry: entry.to_vec(),
+                content,
+            },
+        );
     }
 
     /// The erasure entry of the generation told last.
     pub fn erasure(&mut self, entry: &[u8], place: Place) {
-        let generation = self.generations.last_mut().expect("a generation is told before its erasure");
+        let generation = self
+            .generations
+            .last_mut()
+            .expect("a generation is told before its erasure");
         generation.erasure = Some((entry.to_vec(), place));
     }
 
@@ -109,10 +143,17 @@ impl Builder {
     pub fn finish(self) -> Dossier {
         let mut pool = Pool::default();
         let batches = |shard: &u32| self.shards[shard].batches.keys().copied().collect::<Vec<_>>();
-        let positions: HashMap<u32, Vec<LeafIndex>> = self.shards.keys().map(|shard| (*shard, batches(shard))).collect();
-        let shards = self.shards.iter().map(|(number, parts)| shard(*number, parts, &positions, &mut pool)).collect();
+        let positions: HashMap<u32, Vec<LeafIndex>> =
+            self.shards.keys().map(|shard| (*shard, batches(shard))).collect();
+        let shards = self
+            .shards
+            .iter()
+            .map(|(number, parts)| shard(*number, parts, &positions, &mut pool))
+            .collect();
         let generations = self.generations.into_iter().enumerate();
-        let generations = generations.map(|(number, parts)| generation(number, parts, &positions, &mut pool)).collect();
+        let generations = generations
+            .map(|(number, parts)| generation(number, parts, &positions, &mut pool))
+            .collect();
         Dossier {
             format: FORMAT.into(),
             ledger: self.ledger,
@@ -128,15 +169,25 @@ fn index_of(place: &Place) -> LeafIndex {
     LeafIndex(place.batch.0 + 1 + u64::from(place.position))
 }
 
-fn shard(number: u32, parts: &ShardParts, positions: &HashMap<u32, Vec<LeafIndex>>, pool: &mut Pool) -> ShardEvidence {
+fn shard(
+    number: u32,
+    parts: &ShardParts,
+    positions: &HashMap<u32, Vec<LeafIndex>>,
+    pool: &mut Pool,
+) -> ShardEvidence {
     let genesis_path = pool.path(&parts.genesis_path);
-    let batch = |(index, (note, path)): (&LeafIndex, &(String, InclusionProof)), pool: &mut Pool| BatchEvidence {
-        index: index.0,
-        note: note.clone(),
-        path: pool.path(path),
-    };
+    let batch =
+        |(index, (note, path)): (&LeafIndex, &(String, InclusionProof)), pool: &mut Pool| BatchEvidence {
+            index: index.0,
+            note: note.clone(),
+            path: pool.path(path),
+        };
     let batches = parts.batches.iter().map(|one| batch(one, pool)).collect();
-    let registry = parts.registry.values().map(|(entry, place)| leaf(entry, place, positions, pool)).collect();
+    let registry = parts
+        .registry
+        .values()
+        .map(|(entry, place)| leaf(entry, place, positions, pool))
+        .collect();
     ShardEvidence {
         shard: number,
         checkpoint: parts.checkpoint.clone(),
@@ -163,17 +214,26 @@ fn generation(
         label: parts.label,
         proof: Base64(parts.proof.bytes().to_vec()),
         events,
-        erasure: parts.erasure.map(|(entry, place)| leaf(&entry, &place, positions, pool)),
+        erasure: parts
+            .erasure
+            .map(|(entry, place)| leaf(&entry, &place, positions, pool)),
     }
 }
 
-fn leaf(entry: &[u8], place: &Place, positions: &HashMap<u32, Vec<LeafIndex>>, pool: &mut Pool) -> LeafEvidence {
+fn leaf(
+    entry: &[u8],
+    place: &Place,
+    positions: &HashMap<u32, Vec<LeafIndex>>,
+    pool: &mut Pool,
+) -> LeafEvidence {
     let batches = positions.get(&place.shard);
     let batch = batches.and_then(|batches| batches.binary_search(&place.batch).ok());
     LeafEvidence {
         entry: Base64(entry.to_vec()),
         // A batch that was never told gets a position that verification will refuse.
-        batch: batch.and_then(|position| u32::try_from(position).ok()).unwrap_or(u32::MAX),
+        batch: batch
+            .and_then(|position| u32::try_from(position).ok())
+            .unwrap_or(u32::MAX),
         position: place.position,
         batch_path: pool.path(&place.in_batch),
         path: pool.path(&place.in_log),

@@ -157,17 +157,21 @@ pub enum FaultKind {
     /// Called erased, without an erasure entry.
     #[error("called erased, and no erasure is on record")]
     NotErased,
-    /// An event that its signer may not write, or that follows the erasure of its label.
-    #[error("an event that may not stand there: of the operator's own chain, or after the label's erasure")]
+    /// An event in the operator's own chain, where only registry and erasure entries may stand.
+    #[error("an event that its signer may not write")]
     Misplaced,
-    /// A content is shown that was to be erased, or a generation goes on without an erasure before.
+    /// An event follows the erasure of its label, a content is shown that was to be erased, or a generation goes on without an erasure before.
     #[error("the erasure entry and what is shown do not fit each other")]
     Erasure,
 }
 
 /// Sorts out why JSON did not parse as a dossier: a damaged dossier is evidence of a change, other files are not.
 pub(super) fn unreadable(bytes: &[u8], error: &serde_json::Error) -> DossierError {
-    let reason = if bytes.is_empty() { "the file is empty".to_owned() } else { error.to_string() };
+    let reason = if bytes.is_empty() {
+        "the file is empty".to_owned()
+    } else {
+        error.to_string()
+    };
     let whole = bytes.trim_ascii_end().ends_with(b"}");
     if error.classify() == Category::Eof || !whole || !resembles_a_dossier(bytes) {
         return DossierError::NotADossier { reason };
@@ -177,7 +181,12 @@ pub(super) fn unreadable(bytes: &[u8], error: &serde_json::Error) -> DossierErro
 
 /// Whether most of what every dossier holds is there. A single changed byte can hit one marker, not three.
 fn resembles_a_dossier(bytes: &[u8]) -> bool {
-    let markers: [&[u8]; 4] = [b"\"sharetrail.org/dossier@v1\"", b"\"hashes\":[", b"\"generations\":[", b"\"shards\":["];
+    let markers: [&[u8]; 4] = [
+        b"\"sharetrail.org/dossier@v1\"",
+        b"\"hashes\":[",
+        b"\"generations\":[",
+        b"\"shards\":[",
+    ];
     let found = |marker: &&&[u8]| bytes.windows(marker.len()).any(|window| window == **marker);
     markers.iter().filter(found).count() >= 3
 }

@@ -37,7 +37,10 @@ impl Serialize for Base64 {
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        BASE64.decode(text.as_bytes()).map(Self).map_err(|_| serde::de::Error::custom("expected base64"))
+        BASE64
+            .decode(text.as_bytes())
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom("expected base64"))
     }
 }
 
@@ -163,15 +166,20 @@ impl Dossier {
     /// Reads a file. A file that is not written in the one way is altered, wherever it differs.
     pub fn parse(bytes: &[u8]) -> Result<Self, DossierError> {
         if bytes.len() > MAX_DOSSIER_BYTES {
-            return Err(DossierError::NotADossier { reason: format!("more than {MAX_DOSSIER_BYTES} bytes") });
+            return Err(DossierError::NotADossier {
+                reason: format!("more than {MAX_DOSSIER_BYTES} bytes"),
+            });
         }
-        let dossier: Self = serde_json::from_slice(bytes).map_err(|error| fault::unreadable(bytes, &error))?;
+        let dossier: Self =
+            serde_json::from_slice(bytes).map_err(|error| fault::unreadable(bytes, &error))?;
         let canonical = dossier.to_bytes();
         match canonical.iter().zip(bytes).position(|(a, b)| a != b) {
             None if canonical.len() == bytes.len() => Ok(dossier),
             place => {
                 let at = place.unwrap_or(canonical.len().min(bytes.len()));
-                Err(DossierError::Altered { reason: format!("byte {at} is not as a dossier is written") })
+                Err(DossierError::Altered {
+                    reason: format!("byte {at} is not as a dossier is written"),
+                })
             }
         }
     }

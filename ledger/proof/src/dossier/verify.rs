@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{ContentEvidence, Dossier, DossierError, EventEvidence, FORMAT, Fault, FaultKind, Generation, LeafEvidence, Path, ShardEvidence};
+use super::{
+    ContentEvidence, Dossier, DossierError, EventEvidence, FORMAT, Fault, FaultKind, Generation,
+    LeafEvidence, Path, ShardEvidence,
+};
 use crate::batch::Batch;
 use crate::checkpoint::{VerifiedCheckpoint, log_origin};
 use crate::customer::{MAX_CUSTOMER_BYTES, commitment, verify_label};
@@ -80,9 +83,18 @@ pub enum VerifiedContent {
 impl Dossier {
     /// Checks everything against a policy. All faults are told, not only the first.
     pub fn verify(&self, policy: &Policy) -> Result<VerifiedDossier, DossierError> {
-        let mut check = Check { dossier: self, policy, faults: Vec::new(), used: vec![false; self.hashes.len()] };
+        let mut check = Check {
+            dossier: self,
+            policy,
+            faults: Vec::new(),
+            used: vec![false; self.hashes.len()],
+        };
         let verified = check.all();
-        if check.faults.is_empty() { Ok(verified) } else { Err(DossierError::Disproved(check.faults)) }
+        if check.faults.is_empty() {
+            Ok(verified)
+        } else {
+            Err(DossierError::Disproved(check.faults))
+        }
     }
 }
 
@@ -138,12 +150,18 @@ impl<'a> Check<'a> {
             self.generation(position, position == last, generation, &mut shards, &mut verified);
         }
         self.nothing_unused(&shards);
-        verified.checkpoints = shards.into_values().map(|one| (one.shard, one.checkpoint)).collect();
+        verified.checkpoints = shards
+            .into_values()
+            .map(|one| (one.shard, one.checkpoint))
+            .collect();
         verified
     }
 
     fn fault(&mut self, at: impl Into<String>, kind: impl Into<FaultKind>) {
-        self.faults.push(Fault { at: at.into(), kind: kind.into() });
+        self.faults.push(Fault {
+            at: at.into(),
+            kind: kind.into(),
+        });
     }
 
     /// Notes a failed check and goes on with what remains.
@@ -154,7 +172,13 @@ impl<'a> Check<'a> {
     fn head(&mut self) {
         let dossier = self.dossier;
         if dossier.format != FORMAT {
-            self.fault("format", FaultKind::Text { expected: FORMAT.into(), found: dossier.format.clone() });
+            self.fault(
+                "format",
+                FaultKind::Text {
+                    expected: FORMAT.into(),
+                    found: dossier.format.clone(),
+                },
+            );
         }
         if dossier.ledger != *self.policy.ledger() {
             let (expected, found) = (self.policy.ledger().to_string(), dossier.ledger.to_string());
@@ -164,7 +188,13 @@ impl<'a> Check<'a> {
             self.fault("customer", FaultKind::CustomerId);
         }
         if dossier.generations.is_empty() {
-            self.fault("generations", FaultKind::Number { expected: 1, found: 0 });
+            self.fault(
+                "generations",
+                FaultKind::Number {
+                    expected: 1,
+                    found: 0,
+                },
+            );
         }
         let mut seen = HashSet::new();
         for (position, hash) in dossier.hashes.iter().enumerate() {
@@ -179,7 +209,13 @@ impl<'a> Check<'a> {
         for &position in path {
             let Some(hash) = self.dossier.hashes.get(position as usize) else {
                 let expected = self.dossier.hashes.len() as u64;
-                self.fault(at, FaultKind::Number { expected, found: position.into() });
+                self.fault(
+                    at,
+                    FaultKind::Number {
+                        expected,
+                        found: position.into(),
+                    },
+                );
                 return None;
             };
             self.used[position as usize] = true;
@@ -188,7 +224,15 @@ impl<'a> Check<'a> {
         Some(InclusionProof(proof))
     }
 
-    fn includes(&mut self, at: &str, entry: &[u8], index: LeafIndex, size: TreeSize, root: &Hash, path: &Path) -> Option<()> {
+    fn includes(
+        &mut self,
+        at: &str,
+        entry: &[u8],
+        index: LeafIndex,
+        size: TreeSize,
+        root: &Hash,
+        path: &Path,
+    ) -> Option<()> {
         let proof = self.path(at, path)?;
         let result = verify_inclusion(&LeafHash::of(entry), index, size, &proof, root);
         self.holds(at, result)
@@ -199,7 +243,13 @@ impl<'a> Check<'a> {
         let checkpoint = self.holds(&format!("{at}.checkpoint"), opened)?;
         let genesis = self.genesis(at, evidence, &checkpoint)?;
         let shard = genesis.shard;
-        let mut checked = CheckedShard { shard, checkpoint, genesis, batches: Vec::new(), used: Vec::new() };
+        let mut checked = CheckedShard {
+            shard,
+            checkpoint,
+            genesis,
+            batches: Vec::new(),
+            used: Vec::new(),
+        };
         for (position, batch) in evidence.batches.iter().enumerate() {
             if position > 0 && evidence.batches[position - 1].index >= batch.index {
                 self.fault(format!("{at}.batches[{position}].index"), FaultKind::Order);
@@ -212,11 +262,23 @@ impl<'a> Check<'a> {
         Some(checked)
     }
 
-    fn genesis(&mut self, at: &str, evidence: &ShardEvidence, checkpoint: &VerifiedCheckpoint) -> Option<Genesis> {
+    fn genesis(
+        &mut self,
+        at: &str,
+        evidence: &ShardEvidence,
+        checkpoint: &VerifiedCheckpoint,
+    ) -> Option<Genesis> {
         let here = format!("{at}.genesis");
         let bytes = &evidence.genesis.0;
         let path = format!("{at}.genesis_path");
-        self.includes(&path, bytes, LeafIndex(0), checkpoint.size(), checkpoint.root(), &evidence.genesis_path)?;
+        self.includes(
+            &path,
+            bytes,
+            LeafIndex(0),
+            checkpoint.size(),
+            checkpoint.root(),
+            &evidence.genesis_path,
+        )?;
         let Entry::Genesis(genesis) = self.holds(&here, Entry::parse(bytes))? else {
             self.fault(here, FaultKind::Kind);
             return None;
@@ -231,9 +293,14 @@ impl<'a> Check<'a> {
     }
 
     fn same_genesis(&mut self, shards: &BTreeMap<u32, CheckedShard>) {
-        let Some(first) = shards.values().next() else { return };
+        let Some(first) = shards.values().next() else {
+            return;
+        };
         for (number, other) in shards {
-            let expected = Genesis { shard: other.genesis.shard, ..first.genesis.clone() };
+            let expected = Genesis {
+                shard: other.genesis.shard,
+                ..first.genesis.clone()
+            };
             if other.genesis != expected || other.shard.count() != first.shard.count() {
                 self.fault(format!("shards (index {number})"), FaultKind::Genesis);
             }
@@ -241,7 +308,12 @@ impl<'a> Check<'a> {
     }
 
     /// A batch entry in its place, for this ledger and shard. Its signature is checked once the keys are known.
-    fn batch(&mut self, at: &str, evidence: &super::BatchEvidence, shard: &CheckedShard) -> Option<CheckedBatch> {
+    fn batch(
+        &mut self,
+        at: &str,
+        evidence: &super::BatchEvidence,
+        shard: &CheckedShard,
+    ) -> Option<CheckedBatch> {
         let mut entry = vec![BATCH];
         entry.extend_from_slice(evidence.note.as_bytes());
         let index = LeafIndex(evidence.index);
@@ -255,10 +327,21 @@ impl<'a> Check<'a> {
             return None;
         }
         let [line] = note.signatures() else {
-            self.fault(here, crate::note::NoteError::Malformed { reason: "a batch note has one signature line" });
+            self.fault(
+                here,
+                crate::note::NoteError::Malformed {
+                    reason: "a batch note has one signature line",
+                },
+            );
             return None;
         };
-        Some(CheckedBatch { batch, index, key: line.id, key_since: LeafIndex(0), signed: false })
+        Some(CheckedBatch {
+            batch,
+            index,
+            key: line.id,
+            key_since: LeafIndex(0),
+            signed: false,
+        })
     }
 
     /// Folds the registry entries in log order and checks each batch's signature under the keys of its time.
@@ -267,18 +350,31 @@ impl<'a> Check<'a> {
         let mut last = None;
         for (position, leaf) in evidence.registry.iter().enumerate() {
             let here = format!("{at}.registry[{position}]");
-            let Some(index) = self.leaf(&here, leaf, shard) else { continue };
+            let Some(index) = self.leaf(&here, leaf, shard) else {
+                continue;
+            };
             if last.replace(index).is_some_and(|last| last >= index) {
                 self.fault(here.clone(), FaultKind::Order);
             }
             let batch = leaf.batch as usize;
+            if !shard.batches[batch]
+                .as_ref()
+                .is_some_and(|one| is_special(&one.batch.producer))
+            {
+                self.fault(here, FaultKind::Kind);
+                continue;
+            }
             self.signature(at, evidence, shard, batch, &keys);
             let Some(Entry::Registry(entry)) = self.holds(&here, Entry::parse(&leaf.entry.0)) else {
                 self.fault(here, FaultKind::Kind);
                 continue;
             };
             // A batch whose signature does not hold was told; nothing that stands on it is applied.
-            if let Some(by) = shard.batches[batch].as_ref().filter(|one| one.signed).map(|one| one.batch.producer.clone()) {
+            if let Some(by) = shard.batches[batch]
+                .as_ref()
+                .filter(|one| one.signed)
+                .map(|one| one.batch.producer.clone())
+            {
                 let applied = keys.apply(index, &entry, &by);
                 self.holds(&here, applied);
             }
@@ -288,15 +384,30 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn signature(&mut self, at: &str, evidence: &ShardEvidence, shard: &mut CheckedShard, position: usize, keys: &Keys) {
-        let Some(Some(checked)) = shard.batches.get_mut(position) else { return };
+    fn signature(
+        &mut self,
+        at: &str,
+        evidence: &ShardEvidence,
+        shard: &mut CheckedShard,
+        position: usize,
+        keys: &Keys,
+    ) {
+        let Some(Some(checked)) = shard.batches.get_mut(position) else {
+            return;
+        };
         if checked.signed {
             return;
         }
         let here = format!("{at}.batches[{position}].note");
         let Some((key, since)) = keys.key(&checked.batch.producer, checked.key, checked.index) else {
             // The operator's own batches are checked as its registry entries are met; others once all are folded.
-            self.fault(here, FaultKind::Key { producer: checked.batch.producer.clone(), index: checked.index });
+            self.fault(
+                here,
+                FaultKind::Key {
+                    producer: checked.batch.producer.clone(),
+                    index: checked.index,
+                },
+            );
             shard.batches[position] = None;
             return;
         };
@@ -312,7 +423,13 @@ impl<'a> Check<'a> {
     fn leaf(&mut self, at: &str, leaf: &LeafEvidence, shard: &mut CheckedShard) -> Option<LeafIndex> {
         let batches = shard.batches.len() as u64;
         let Some(slot) = shard.batches.get(leaf.batch as usize) else {
-            self.fault(format!("{at}.batch"), FaultKind::Number { expected: batches, found: leaf.batch.into() });
+            self.fault(
+                format!("{at}.batch"),
+                FaultKind::Number {
+                    expected: batches,
+                    found: leaf.batch.into(),
+                },
+            );
             return None;
         };
         shard.used[leaf.batch as usize] = true;
@@ -322,9 +439,23 @@ impl<'a> Check<'a> {
         let index = LeafIndex(batch.index.0.checked_add(1 + position)?);
         let (root, size) = (batch.batch.root, TreeSize(count));
         let here = format!("{at}.batch_path");
-        self.includes(&here, &leaf.entry.0, LeafIndex(position), size, &root, &leaf.batch_path)?;
+        self.includes(
+            &here,
+            &leaf.entry.0,
+            LeafIndex(position),
+            size,
+            &root,
+            &leaf.batch_path,
+        )?;
         let (size, root) = (shard.checkpoint.size(), *shard.checkpoint.root());
-        self.includes(&format!("{at}.path"), &leaf.entry.0, index, size, &root, &leaf.path)?;
+        self.includes(
+            &format!("{at}.path"),
+            &leaf.entry.0,
+            index,
+            size,
+            &root,
+            &leaf.path,
+        )?;
         Some(index)
     }
 
@@ -348,42 +479,79 @@ impl<'a> Check<'a> {
         self.label(&at, generation, shards);
         let number = generation.label.shard(count);
         let Some(shard) = shards.get_mut(&number) else {
-            let found = self.dossier.shards.first().map_or(u64::MAX, |one| one.shard.into());
-            self.fault(format!("{at}.label"), FaultKind::Number { expected: number.into(), found });
+            let found = self
+                .dossier
+                .shards
+                .first()
+                .map_or(u64::MAX, |one| one.shard.into());
+            self.fault(
+                format!("{at}.label"),
+                FaultKind::Number {
+                    expected: number.into(),
+                    found,
+                },
+            );
             return;
         };
-        let erased_at = generation.erasure.as_ref().and_then(|leaf| self.erasure(&at, leaf, generation, shard));
+        let erased_at = generation
+            .erasure
+            .as_ref()
+            .and_then(|leaf| self.erasure(&at, leaf, generation, shard));
         if generation.erasure.is_none() && !is_last {
             self.fault(format!("{at}.erasure"), FaultKind::Erasure);
         }
         let mut last = None;
         for (number, event) in generation.events.iter().enumerate() {
             let here = format!("{at}.events[{number}]");
-            let Some(found) = self.event(&here, event, generation, erased_at, shard) else { continue };
+            let Some(found) = self.event(&here, event, generation, erased_at, shard) else {
+                continue;
+            };
             if last.replace(found.index).is_some_and(|last| last >= found.index) {
                 self.fault(here, FaultKind::Order);
             }
             verified.events.push(found);
         }
-        verified.generations.push(VerifiedGeneration { generation: generation.generation, label: generation.label, erased_at });
+        verified.generations.push(VerifiedGeneration {
+            generation: generation.generation,
+            label: generation.label,
+            erased_at,
+        });
     }
 
     fn label(&mut self, at: &str, generation: &Generation, shards: &BTreeMap<u32, CheckedShard>) {
-        let Some(genesis) = shards.values().next().map(|one| &one.genesis) else { return };
+        let Some(genesis) = shards.values().next().map(|one| &one.genesis) else {
+            return;
+        };
         let here = format!("{at}.proof");
         if !is_customer_id(&self.dossier.customer) {
             return;
         }
-        let Some(proof) = self.holds(&here, VrfProof::parse(&generation.proof.0)) else { return };
+        let Some(proof) = self.holds(&here, VrfProof::parse(&generation.proof.0)) else {
+            return;
+        };
         let (ledger, customer) = (self.policy.ledger(), &self.dossier.customer);
         let found = verify_label(&genesis.vrf, ledger, customer, generation.generation, &proof);
-        let Some(expected) = self.holds(&here, found) else { return };
+        let Some(expected) = self.holds(&here, found) else {
+            return;
+        };
         if expected != generation.label {
-            self.fault(format!("{at}.label"), FaultKind::Label { expected, found: generation.label });
+            self.fault(
+                format!("{at}.label"),
+                FaultKind::Label {
+                    expected,
+                    found: generation.label,
+                },
+            );
         }
     }
 
-    fn erasure(&mut self, at: &str, leaf: &LeafEvidence, generation: &Generation, shard: &mut CheckedShard) -> Option<LeafIndex> {
+    fn erasure(
+        &mut self,
+        at: &str,
+        leaf: &LeafEvidence,
+        generation: &Generation,
+        shard: &mut CheckedShard,
+    ) -> Option<LeafIndex> {
         let here = format!("{at}.erasure");
         let index = self.leaf(&here, leaf, shard)?;
         let by = &shard.batches[leaf.batch as usize].as_ref()?.batch.producer;
@@ -405,19 +573,27 @@ impl<'a> Check<'a> {
         shard: &mut CheckedShard,
     ) -> Option<VerifiedEvent> {
         let index = self.leaf(&format!("{at}.leaf"), &event.leaf, shard)?;
-        let Entry::Event(entry) = self.holds(&format!("{at}.leaf.entry"), Entry::parse(&event.leaf.entry.0))? else {
+        let Entry::Event(entry) =
+            self.holds(&format!("{at}.leaf.entry"), Entry::parse(&event.leaf.entry.0))?
+        else {
             self.fault(format!("{at}.leaf.entry"), FaultKind::Kind);
             return None;
         };
         if entry.label != generation.label {
-            let kind = FaultKind::Label { expected: generation.label, found: entry.label };
+            let kind = FaultKind::Label {
+                expected: generation.label,
+                found: entry.label,
+            };
             self.fault(format!("{at}.leaf.entry"), kind);
         }
-        let content = self.content(&format!("{at}.content"), &event.content, &entry, generation)?;
-        let batch = shard.batches[event.leaf.batch as usize].as_ref()?;
-        if is_special(&batch.batch.producer) || erased_at.is_some_and(|erased| erased < index) {
-            self.fault(format!("{at}.leaf"), FaultKind::Misplaced);
+        let batch = shard.batches[event.leaf.batch as usize].clone()?;
+        if erased_at.is_some_and(|erased| erased < index) {
+            self.fault(at, FaultKind::Erasure);
         }
+        if is_special(&batch.batch.producer) {
+            self.fault(at, FaultKind::Misplaced);
+        }
+        let content = self.content(&format!("{at}.content"), &event.content, &entry, generation)?;
         Some(VerifiedEvent {
             generation: generation.generation,
             index,
@@ -437,19 +613,30 @@ impl<'a> Check<'a> {
         generation: &Generation,
     ) -> Option<VerifiedContent> {
         match content {
-            ContentEvidence::Opened { .. } | ContentEvidence::Unreadable {} if generation.erasure.is_some() => {
+            ContentEvidence::Opened { .. } | ContentEvidence::Unreadable {}
+                if generation.erasure.is_some() =>
+            {
                 self.fault(at, FaultKind::Erasure);
                 None
             }
             ContentEvidence::Opened { opening, json } => {
                 let Ok(opening) = <&[u8; 32]>::try_from(opening.0.as_slice()) else {
-                    let kind = FaultKind::Number { expected: 32, found: opening.0.len() as u64 };
+                    let kind = FaultKind::Number {
+                        expected: 32,
+                        found: opening.0.len() as u64,
+                    };
                     self.fault(format!("{at}.opening"), kind);
                     return None;
                 };
                 let found = commitment(opening, json.as_bytes());
                 if found != entry.commitment {
-                    self.fault(at, FaultKind::Commitment { expected: entry.commitment, found });
+                    self.fault(
+                        at,
+                        FaultKind::Commitment {
+                            expected: entry.commitment,
+                            found,
+                        },
+                    );
                     return None;
                 }
                 self.about_the_customer(at, json);
@@ -472,7 +659,10 @@ impl<'a> Check<'a> {
         }
         // serde reads a list as a struct too; an event is an object.
         let object = json.trim_ascii_start().starts_with('{');
-        let found = serde_json::from_str::<About>(json).ok().filter(|_| object).map(|about| about.customer);
+        let found = serde_json::from_str::<About>(json)
+            .ok()
+            .filter(|_| object)
+            .map(|about| about.customer);
         if found.as_ref() != Some(&self.dossier.customer) {
             self.fault(at, FaultKind::Customer { found });
         }
@@ -483,7 +673,13 @@ impl<'a> Check<'a> {
         if !self.faults.is_empty() {
             return;
         }
-        let unused: Vec<usize> = self.used.iter().enumerate().filter(|(_, used)| !**used).map(|(n, _)| n).collect();
+        let unused: Vec<usize> = self
+            .used
+            .iter()
+            .enumerate()
+            .filter(|(_, used)| !**used)
+            .map(|(n, _)| n)
+            .collect();
         for position in unused {
             self.fault(format!("hashes[{position}]"), FaultKind::Pool);
         }

@@ -4,7 +4,7 @@
 //! fetching. Trust: tiles are untrusted; only their length is checked here.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{HASH_BYTES, Tile, TileError};
@@ -76,14 +76,29 @@ pub trait TileCache {
 
     /// Remembers the bytes of a tile, which have the right length.
     fn put(&self, tile: Tile, bytes: &Arc<[u8]>);
+
+    /// A node between the levels of tiles, if it was computed before and is remembered.
+    fn node(&self, _level: u8, _index: u64) -> Option<Hash> {
+        None
+    }
+
+    /// Remembers a node that cost some hashing. A complete subtree never changes, so it holds for every size.
+    fn put_node(&self, _level: u8, _index: u64, _hash: Hash) {}
 }
+
+/// A node over fewer hashes of its tile is computed again faster than it is looked up.
+const WORTH_REMEMBERING: usize = 8;
 
 /// The tiles read last, up to a number of them.
 #[derive(Clone, Debug)]
 pub struct RecentTiles {
     capacity: usize,
     tiles: VecDeque<(Tile, Arc<[u8]>)>,
+    nodes: HashMap<(u8, u64), Hash>,
 }
+
+/// Nodes that are remembered beside the tiles: proofs of one log share those near its root.
+const NODES_MAX: usize = 16_384;
 
 impl RecentTiles {
     /// Room for `capacity` tiles of at most 8 KiB. A proof in a tree of 2^32 leaves touches at most 8.
@@ -91,6 +106,7 @@ impl RecentTiles {
         Self {
             capacity,
             tiles: VecDeque::new(),
+            nodes: HashMap::new(),
         }
     }
 
@@ -105,6 +121,15 @@ impl RecentTiles {
         while self.tiles.len() > self.capacity {
             self.tiles.pop_front();
         }
+    }
+}
+
+impl RecentTiles {
+    fn add_node(&mut self, level: u8, index: u64, hash: Hash) {
+        if self.nodes.len() >= NODES_MAX {
+            self.nodes.clear();
+        }
+        self.nodes.insert((level, index), hash);
     }
 }
 
@@ -131,6 +156,14 @@ impl TileCache for RefCell<RecentTiles> {
     fn put(&self, tile: Tile, bytes: &Arc<[u8]>) {
         self.borrow_mut().add(tile, bytes);
     }
+
+    fn node(&self, level: u8, index: u64) -> Option<Hash> {
+        self.borrow().nodes.get(&(level, index)).copied()
+    }
+
+    fn put_node(&self, level: u8, index: u64, hash: Hash) {
+        self.borrow_mut().add_node(level, index, hash);
+    }
 }
 
 // A thread that panicked while it held the lock can have lost a tile, not spoilt one: the cache stays good.
@@ -143,6 +176,20 @@ impl TileCache for Mutex<RecentTiles> {
         self.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .add(tile, bytes);
+    }
+
+    fn node(&self, level: u8, index: u64) -> Option<Hash> {
+        self.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .nodes
+            .get(&(level, index))
+            .copied()
+    }
+
+    fn put_node(&self, level: u8, index: u64, hash: Hash) {
+        self.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add_node(level, index, hash);
     }
 }
 
@@ -235,6 +282,14 @@ where
         let Some(tile) = Tile::at(place.tile_level, place.tile_index, self.size) else {
             return Err(missing.into());
         };
-        place.hash_in(&self.bytes(tile)?).ok_or_else(|| missing.into())
+        if place.count < WORTH_REMEMBERING {
+            return place.hash_in(&self.bytes(tile)?).ok_or_else(|| missing.into());
+        }
+        if let Some(hash) = self.cache.node(level, index) {
+            return Ok(hash);
+        }
+        let hash = place.hash_in(&self.bytes(tile)?).ok_or(missing)?;
+        self.cache.put_node(level, index, hash);
+        Ok(hash)
     }
 }

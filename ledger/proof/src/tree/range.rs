@@ -88,7 +88,10 @@ impl CompactRange {
             }
             if first % 2 == 1 {
                 // The last node of this level waits in the frontier for its right sibling.
-                nodes.insert(0, self.hashes.pop().expect("one hash for each set bit of the size"));
+                nodes.insert(
+                    0,
+                    self.hashes.pop().expect("one hash for each set bit of the size"),
+                );
             }
             if nodes.len() % 2 == 1 {
                 rising.extend(nodes.last());

@@ -140,15 +140,17 @@ fn generations_live_on_their_shards_and_end_with_their_erasure() {
 }
 
 #[test]
-fn a_content_may_still_be_shown_under_a_label_that_was_erased() {
+fn a_content_shown_under_a_label_that_was_erased_is_a_fault() {
     let (mut ledger, till) = Ledger::with_till(1);
     ledger.record(&till, "alice", 0, 0..1);
     let event = ledger.event("alice", 0, 0);
     ledger.erase("alice", 0);
     ledger.keep(&[event]);
-    let verified = verified(&ledger, &ledger.dossier("alice", 1));
-    assert_eq!(verified.events[0].content, opened(&ledger, "alice", 0, 0));
-    assert_eq!(verified.generations[0].erased_at, Some(LeafIndex(7)));
+    let found = faults(&ledger, &ledger.dossier("alice", 1));
+    assert_eq!(
+        *fault(&found, "generations[0].events[0].content"),
+        FaultKind::Erasure
+    );
 }
 
 #[test]
