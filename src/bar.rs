@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A progress bar that shows itself once the work has taken a while.
 pub(crate) struct Bar {
-    bar: ProgressBar,
+    line: ProgressBar,
     started: Instant,
     shown: Once,
 }
@@ -39,7 +39,7 @@ impl Bar {
         let style = ProgressStyle::with_template(template).expect("the templates above are well-formed");
         bar.set_style(style.progress_chars("━╸ "));
         Self {
-            bar,
+            line: bar,
             started: Instant::now(),
             shown: Once::new(),
         }
@@ -63,17 +63,17 @@ impl Bar {
             return;
         }
         self.shown
-            .call_once(|| self.bar.set_draw_target(ProgressDrawTarget::stderr()));
+            .call_once(|| self.line.set_draw_target(ProgressDrawTarget::stderr()));
         if let Some(length) = length {
-            self.bar.set_length(length);
+            self.line.set_length(length);
         }
-        self.bar.set_position(position);
-        self.bar.set_message(message());
+        self.line.set_position(position);
+        self.line.set_message(message());
     }
 
     /// Takes the bar away.
     pub(crate) fn end(&self) {
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 }
 

@@ -100,6 +100,6 @@ fn change(
     act(engine, name)?;
     let text = format!("{name}: key {done}, on record in every shard");
     output.give(&json!({ "producer": name, "done": done }), |page| {
-        page.holds(&text)
+        page.holds(&text);
     })
 }

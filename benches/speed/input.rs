@@ -60,7 +60,7 @@ impl Input {
 fn event(number: u32) -> Value {
     let customer = number.wrapping_mul(2_654_435_761) % 2_500;
     let day = number % 28 + 1;
-    let (kind, source, data) = if number % 25 == 0 {
+    let (kind, source, data) = if number.is_multiple_of(25) {
         mailing(number, customer)
     } else {
         basket(number)

@@ -3,7 +3,7 @@
 //! In scope: the chain's id, which lives in the outbox folder; where the log says the chain stands; cutting and signing
 //! the next batch. Out of scope: what is in a batch. Trust: the log's head of this chain is what counts.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use sharetrail_proof::batch::{Batch, text_hash};
@@ -53,7 +53,7 @@ impl Chain {
             .parse()
             .map_err(|_| LedgerError::Invalid("not a producer's key".into()))?;
         let id = chain_id(
-            ledger
+            &ledger
                 .folder()
                 .outbox()
                 .join(producer.as_str())
@@ -122,16 +122,16 @@ impl Chain {
     }
 }
 
-fn chain_id(path: PathBuf) -> Result<ChainId, LedgerError> {
-    if let Some(bytes) = files::read_if_there(&path)? {
+fn chain_id(path: &Path) -> Result<ChainId, LedgerError> {
+    if let Some(bytes) = files::read_if_there(path)? {
         let text = String::from_utf8(bytes).unwrap_or_default();
         return text
             .trim_end()
             .parse()
-            .map_err(|_| LedgerError::damaged(&path, None, "not a chain's id"));
+            .map_err(|_| LedgerError::damaged(path, None, "not a chain's id"));
     }
     let id = ChainId(files::random()?);
-    files::make_private_folder(path.parent().unwrap_or(&path))?;
-    files::replace(&path, format!("{id}\n").as_bytes(), 0o600)?;
+    files::make_private_folder(path.parent().unwrap_or(path))?;
+    files::replace(path, format!("{id}\n").as_bytes(), 0o600)?;
     Ok(id)
 }

@@ -50,11 +50,12 @@ impl Engine {
     /// Takes the ledger up: heals what an unclean stop left, refuses to go on from less than was ever signed, and
     /// sequences what waits on the bus.
     pub fn start(ledger: &Ledger) -> Result<Self, LedgerError> {
-        Self::start_observed(ledger, Arc::new(Unobserved))
+        let nobody: Arc<dyn Observer> = Arc::new(Unobserved);
+        Self::start_observed(ledger, &nobody)
     }
 
     /// As [`Engine::start`], with somebody who is told of each step.
-    pub fn start_observed(ledger: &Ledger, observer: Arc<dyn Observer>) -> Result<Self, LedgerError> {
+    pub fn start_observed(ledger: &Ledger, observer: &Arc<dyn Observer>) -> Result<Self, LedgerError> {
         let lock = Arc::new(ledger.folder().lock()?);
         let (bus, mut notices) = EmbeddedBus::open(&ledger.folder().bus(), ledger.shards())?;
         let bus = bus.holding(&lock);
@@ -64,7 +65,7 @@ impl Engine {
             .at("start a runtime for", ledger.root())?;
         let mut sequencers = Vec::new();
         for shard in 0..ledger.shards() {
-            sequencers.push(take_up(ledger, &bus, &runtime, shard, &observer, &mut notices)?);
+            sequencers.push(take_up(ledger, &bus, &runtime, shard, observer, &mut notices)?);
         }
         vault_is_there(ledger, &sequencers)?;
         let vault = ledger.open_vault(true)?;

@@ -67,7 +67,8 @@ fn replace_unsynced_with(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Re
 /// Refuses a file or folder that anybody but its owner can read.
 pub fn check_private(path: &Path) -> Result<(), LedgerError> {
     let mode = fs::metadata(path).at("read", path)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         Ok(())
     } else {
         Err(LedgerError::Exposed {

@@ -90,12 +90,17 @@ impl Folder {
     }
 
     /// The process that holds the folder, if one does.
-    pub(crate) fn holder(&self) -> Option<Option<u32>> {
+    pub(crate) fn holder(&self) -> Holder {
         // A shared lock on a file opened for reading: looking must not get in the way of whoever wants to begin.
-        let mut file = File::open(self.lock_file()).ok()?;
+        let Ok(mut file) = File::open(self.lock_file()) else {
+            return Holder::default();
+        };
         match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(pid_in(&mut file)),
-            _ => None,
+            Err(TryLockError::WouldBlock) => Holder {
+                held: true,
+                pid: pid_in(&mut file),
+            },
+            _ => Holder::default(),
         }
     }
 }
@@ -115,6 +120,13 @@ fn pid_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Whether a process holds a ledger's folder, and which, where it left its number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Holder {
+    pub(crate) held: bool,
+    pub(crate) pid: Option<u32>,
 }
 
 /// Holds a ledger's folder as long as it lives.

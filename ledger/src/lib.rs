@@ -24,7 +24,7 @@ mod settings;
 mod status;
 mod vault;
 
-pub use archive::{Leaf, Reader};
+pub use archive::{Leaf, Reader, VisitLeaf};
 pub use chain::{Chain, Cut};
 pub use engine::{Engine, catch_up};
 pub use error::LedgerError;

@@ -194,7 +194,7 @@ impl OutsideCopy {
         files::make_private_folder(&folder)?;
         let path = folder.join(shard.to_string());
         let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
-        let text = last.map(|bytes| String::from_utf8(bytes)).transpose();
+        let text = last.map(String::from_utf8).transpose();
         let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
         Ok((Self { log }, text))
     }

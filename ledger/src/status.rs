@@ -91,8 +91,8 @@ pub fn status(ledger: &Ledger) -> Result<Status, LedgerError> {
         ledger: ledger.name().clone(),
         id: *ledger.id(),
         events: shards.iter().map(|shard| shard.events).sum(),
-        held: holder.is_some(),
-        held_by: holder.flatten(),
+        held: holder.held,
+        held_by: holder.pid,
         shards,
     })
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sharetrail_ledger::{Engine, Step};
+use std::sync::Arc;
+
+use sharetrail_ledger::{Engine, Observer, Step};
 use sharetrail_proof::checkpoint::Checkpoint;
 use support::sound::{assert_archive, assert_sound};
 use support::{Outbox, Rng, StopAt, TestLedger, decided, files_in, rounds};
@@ -231,5 +233,6 @@ fn many_crashes_in_one_ledger_add_up_to_nothing() {
 fn crash_at_start(place: &TestLedger, rng: &mut Rng) {
     let stop = StopAt::new(0, STEPS[rng.below(STEPS.len())]);
     stop.arm(1);
-    drop(Engine::start_observed(&place.open(), stop));
+    let observer: Arc<dyn Observer> = stop;
+    drop(Engine::start_observed(&place.open(), &observer));
 }

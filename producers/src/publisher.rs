@@ -108,7 +108,7 @@ impl Publisher {
             reason: error.to_string(),
         })?;
         let mut threads = vec![start("sealer", move || {
-            runtime.block_on(Arc::new(sealer).run(flying))
+            runtime.block_on(Arc::new(sealer).run(flying));
         })?];
         let (workers, prepared) = start_workers(&workshop, &mut threads)?;
         let cutter = Cutter::new(&chains, &moving, fly);

@@ -91,7 +91,7 @@ impl Sealer {
     async fn see_to(&self, seq: StreamSeq, batch: InFlight) -> Option<(StreamSeq, InFlight)> {
         match self.fate(seq, batch.place).await {
             Fate::Sealed { index, view } => {
-                self.sealed(batch, index, &view);
+                self.sealed(&batch, index, &view);
                 None
             }
             Fate::Rejected(rejected) => {
@@ -155,7 +155,7 @@ impl Sealer {
         })
     }
 
-    fn sealed(&self, batch: InFlight, index: LeafIndex, view: &ShardView) {
+    fn sealed(&self, batch: &InFlight, index: LeafIndex, view: &ShardView) {
         let at = |position: usize| LeafIndex(index.0 + 1 + position as u64);
         let ids: Vec<_> = batch
             .events

@@ -104,7 +104,7 @@ fn a_repeat_is_found_and_another_content_is_a_conflict() {
             );
             match conflict {
                 Err(PublishError::Conflict { id, leaf, .. }) => {
-                    assert_eq!((id.as_str(), leaf), ("e-1", Some(index)))
+                    assert_eq!((id.as_str(), leaf), ("e-1", Some(index)));
                 }
                 other => panic!("round {round}: {other:?}"),
             }

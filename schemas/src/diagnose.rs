@@ -146,8 +146,7 @@ fn check_shape(value: &Tree, path: &str, shape: Shape) -> Result<(), ContentErro
         (Shape::Records(members), _) => {
             check_list(value, path, |entry, path| check_record(entry, path, members))
         }
-        (Shape::Flag, Tree::Flag) => Ok(()),
-        (Shape::Count, Tree::Natural(1..)) => Ok(()),
+        (Shape::Flag, Tree::Flag) | (Shape::Count, Tree::Natural(1..)) => Ok(()),
         (Shape::Count, Tree::Natural(0)) => Err(ContentError::Invalid {
             field: path.to_owned(),
             expected: shape.expected(),

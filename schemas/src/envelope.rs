@@ -198,7 +198,7 @@ struct ExtensionValue;
 
 struct ExtensionVisitor;
 
-impl<'de> de::Visitor<'de> for ExtensionVisitor {
+impl de::Visitor<'_> for ExtensionVisitor {
     type Value = ExtensionValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

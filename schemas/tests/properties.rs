@@ -47,7 +47,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 /// Puts `value` in the place of one member of `event`, of its data, or of an object inside of its data.
-fn replace(event: &mut Value, depth: usize, at: &Index, value: Value) {
+fn replace(event: &mut Value, depth: usize, at: Index, value: Value) {
     let Some(object) = event.as_object_mut().filter(|object| !object.is_empty()) else {
         return;
     };
@@ -78,7 +78,7 @@ proptest! {
         value in any_value(),
     ) {
         let mut event = which.get(VALID.as_slice()).clone();
-        replace(&mut event, depth, &at, value);
+        replace(&mut event, depth, at, value);
         let text = event.to_string();
         if let Err(error) = parse(text.as_bytes(), NOW) {
             prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{text}");

@@ -28,7 +28,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sharetrail");
 pub(crate) const LEDGER: &str = "shop.example";
 
 /// How long anything here may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a run of the program came to.
 #[derive(Debug)]

@@ -87,7 +87,7 @@ impl Index {
                 )));
             };
             fold(log, self.store.as_ref(), folded, &mut |_| {
-                progress(self.folded_leaves(), total)
+                progress(self.folded_leaves(), total);
             })?;
         }
         Ok(CaughtUp {

@@ -4,12 +4,11 @@
 //!
 //! Trust: none (see [`crate::store`]).
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ::fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
-use super::{Row, Store, StoreError, StoreKind, check_row};
+use super::{Row, Store, StoreError, StoreKind, VisitRow, check_row};
 
 const KEYSPACE: &str = "rows";
 
@@ -63,11 +62,7 @@ impl Store for FjallStore {
         Ok(value.as_deref().map(<[u8]>::to_vec))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, prefix: &[u8], visit: &mut VisitRow<'_>) -> Result<(), StoreError> {
         for row in self.rows.prefix(prefix) {
             let (key, value) = row.into_inner().map_err(|error| self.failed("scan", error))?;
             if visit(&key, &value).is_break() {

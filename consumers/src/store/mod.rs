@@ -24,6 +24,9 @@ pub const MAX_VALUE_BYTES: usize = 16 * 1_024 * 1_024;
 /// A row as it is handed over: its key, then its value.
 pub type Row<'a> = (&'a [u8], &'a [u8]);
 
+/// Told of a row: its key and its value.
+pub type VisitRow<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Ordered rows of bytes that one process holds open at a time.
 ///
 /// Keys have 1 to [`MAX_KEY_BYTES`] bytes and are ordered as bytes; values have 0 to [`MAX_VALUE_BYTES`].
@@ -35,11 +38,7 @@ pub trait Store: Send + Sync {
     /// Shows `visit` all rows whose key starts with `prefix`, in key order, until it breaks.
     ///
     /// An empty prefix means every row. Rows that are written during the scan may or may not be shown.
-    fn scan(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, prefix: &[u8], visit: &mut VisitRow<'_>) -> Result<(), StoreError>;
 
     /// Writes the rows; of two with one key, the later wins.
     ///

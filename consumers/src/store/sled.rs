@@ -7,14 +7,13 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use ::sled::{Config, Db, Error, Mode};
 
-use super::{Row, Store, StoreError, StoreKind, check_row};
+use super::{Row, Store, StoreError, StoreKind, VisitRow, check_row};
 
 /// sled counts pages, not the heap around them; this keeps a process below about 100 MiB.
 const CACHE_BYTES: u64 = 64 * 1_024 * 1_024;
@@ -56,11 +55,7 @@ impl Store for SledStore {
         Ok(value.as_deref().map(<[u8]>::to_vec))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, prefix: &[u8], visit: &mut VisitRow<'_>) -> Result<(), StoreError> {
         for row in self.db.scan_prefix(prefix) {
             let (key, value) = row.map_err(|error| self.failed("scan", error))?;
             if visit(&key, &value).is_break() {

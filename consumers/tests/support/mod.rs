@@ -143,9 +143,9 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
         for item in fs::read_dir(folder).unwrap() {
             let path = item.unwrap().path();
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
-                found.push(path)
+                found.push(path);
             }
         }
     }

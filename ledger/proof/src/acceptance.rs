@@ -293,14 +293,12 @@ impl LogState {
 
     fn is_signed(&self, frame: &Frame<'_>, index: LeafIndex) -> Result<(), Rejection> {
         let producer = &frame.batch.producer;
-        let lines = frame
+        let mut lines = frame
             .note
             .signatures()
             .iter()
             .filter(|line| line.name == producer.as_str());
-        let key = lines
-            .filter_map(|line| self.registry.key(producer, line.id, index))
-            .next();
+        let key = lines.find_map(|line| self.registry.key(producer, line.id, index));
         frame.note.verify(key.ok_or_else(|| Rejection::NoValidKey {
             producer: producer.clone(),
         })?)?;
@@ -371,7 +369,7 @@ impl LogState {
                     changes.events += 1;
                 }
                 Entry::Registry(entry) if special => {
-                    self.registry_entry(&mut changes, at, &entry, producer, position)?
+                    self.registry_entry(&mut changes, at, &entry, producer, position)?;
                 }
                 Entry::Erasure(erasure) if producer.as_str() == OPERATOR => {
                     self.lives_here(&erasure.label, position)?;

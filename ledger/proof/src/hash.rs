@@ -94,7 +94,9 @@ pub fn leaf_hashes(entries: &[&[u8]]) -> Vec<LeafHash> {
     let mut hashes = Vec::with_capacity(entries.len());
     for run in entries.chunk_by(|a, b| a.len() == b.len()) {
         let mut messages = Messages::new(run[0].len() + 1, run.len());
-        run.iter().for_each(|entry| messages.push(&[&[0x00], entry]));
+        for entry in run {
+            messages.push(&[&[0x00], entry]);
+        }
         hashes.extend(messages.hash().into_iter().map(LeafHash));
     }
     hashes

@@ -7,6 +7,8 @@
 
 // What is not inlined into the function that knows the wide registers does not use them.
 #![allow(clippy::inline_always)]
+// The names of FIPS 180-4.
+#![allow(clippy::many_single_char_names)]
 
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Arch, Simd, WithSimd};
@@ -186,8 +188,6 @@ fn rotations<S: Simd>(simd: S, a: S::u32s, by: [u32; 3]) -> S::u32s {
 /// FIPS 180-4 §6.2.2 step 3, in every lane at once.
 #[inline(always)]
 fn round<S: Simd>(simd: S, state: [S::u32s; 8], word: S::u32s, constant: u32) -> [S::u32s; 8] {
-    // The names of FIPS 180-4.
-    #[allow(clippy::many_single_char_names)]
     let [a, b, c, d, e, f, g, h] = state;
     let choice = simd.xor_u32s(g, simd.and_u32s(e, simd.xor_u32s(f, g)));
     let majority = simd.xor_u32s(simd.and_u32s(a, b), simd.and_u32s(c, simd.xor_u32s(a, b)));

@@ -259,7 +259,8 @@ struct Reader {
     auditors: Vec<VerifierKey>,
     names: BTreeMap<String, Member>,
     publics: Vec<[u8; 32]>,
-    quorum: Option<Option<String>>,
+    /// `none` stands for no quorum; no witness or group may be called that.
+    quorum: Option<String>,
 }
 
 impl Reader {
@@ -378,8 +379,7 @@ impl Reader {
         if name != "none" && !self.names.contains_key(name) {
             return Err("the quorum must stand above");
         }
-        let quorum = (name != "none").then(|| name.to_owned());
-        if self.quorum.replace(quorum).is_some() {
+        if self.quorum.replace(name.to_owned()).is_some() {
             Err("a second quorum")
         } else {
             Ok(())
@@ -391,6 +391,7 @@ impl Reader {
             what: "#sharetrail ledger",
         })?;
         let quorum = self.quorum.ok_or(PolicyError::Missing { what: "quorum" })?;
+        let quorum = Some(quorum).filter(|name| name != "none");
         let (logs, auditors, names) = (self.logs, self.auditors, self.names);
         Ok(Policy {
             ledger,

@@ -256,6 +256,9 @@ fn read_up_to(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize>
     Ok(filled)
 }
 
+/// Told of a leaf: its index, entry and sealed content.
+pub type VisitLeaf<'a> = dyn FnMut(LeafIndex, &[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 type Pair = Arc<(File, File)>;
 
 /// Reads leaves; may do so while a [`LeafWriter`] appends.
@@ -349,7 +352,7 @@ impl LeafFiles {
         &self,
         from: LeafIndex,
         to: TreeSize,
-        visit: &mut dyn FnMut(LeafIndex, &[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut VisitLeaf<'_>,
     ) -> Result<(), LedgerError> {
         let mut index = from.0;
         while index < to.0 {
@@ -389,7 +392,7 @@ mod tests {
     fn leaf(n: u64) -> Leaf {
         let sealed = vec![
             7;
-            if n % 3 == 0 {
+            if n.is_multiple_of(3) {
                 0
             } else {
                 usize::try_from(n % 900).unwrap() * 30

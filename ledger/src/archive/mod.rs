@@ -10,7 +10,7 @@ mod leaves;
 mod reader;
 mod tiles;
 
-pub use leaves::Leaf;
+pub use leaves::{Leaf, VisitLeaf};
 pub(crate) use leaves::{LeafFiles, LeafWriter};
 pub use reader::Reader;
 pub(crate) use reader::{proving, tile_reader};

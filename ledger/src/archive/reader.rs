@@ -4,7 +4,6 @@
 //! Trust: the disk is not trusted by whoever verifies a proof; the reader itself only reads.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +15,7 @@ use sharetrail_proof::tree::{
     CompactRange, ConsistencyProof, InclusionProof, ProveError, prove_consistency, prove_inclusion, range_at,
 };
 
-use super::leaves::{Leaf, LeafFiles};
+use super::leaves::{Leaf, LeafFiles, VisitLeaf};
 use super::tiles::read_tile;
 use crate::error::{At, LedgerError};
 
@@ -86,11 +85,7 @@ impl Reader {
     }
 
     /// Visits the leaves from `from` on, in order, until the size is reached or the visitor breaks.
-    pub fn scan(
-        &self,
-        from: LeafIndex,
-        visit: &mut dyn FnMut(LeafIndex, &[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
+    pub fn scan(&self, from: LeafIndex, visit: &mut VisitLeaf<'_>) -> Result<(), LedgerError> {
         self.leaves.scan(from, self.size(), visit)
     }
 

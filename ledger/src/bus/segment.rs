@@ -3,7 +3,7 @@
 //! ```text
 //! <first seq, 20 digits>.seg:  "STBUS001" ‖ 16 stream id ‖ u64 first seq ‖ u32 CRC-32 of these 32 bytes ‖ records
 //! record:                      u32 length ‖ u32 CRC-32 of the body ‖ body = u64 seq ‖ u8 length ‖ producer ‖ frame
-//! acked:                       u64: bytes of the last segment that were acknowledged
+//! acked:                       u64 first seq of a segment ‖ u64 bytes of it that were acknowledged
 //! ```
 //! In scope: appending, finding the end after a crash, reading. Out of scope: threads and promises (`embedded`).
 //! Trust: every record is checked by its CRC; a damaged one in the middle is an error with its place, an unfinished one
@@ -21,7 +21,8 @@ use crate::error::{At, LedgerError};
 use crate::files;
 
 const MAGIC: &[u8; 8] = b"STBUS001";
-const HEAD_BYTES: u64 = 36;
+const HEAD: usize = 36;
+const HEAD_BYTES: u64 = HEAD as u64;
 /// A segment that has reached this is closed and the next begun.
 const SEGMENT_BYTES: u64 = 64 << 20;
 const MAX_BODY_BYTES: usize = 8 + 1 + 63 + MAX_FRAME_BYTES;
@@ -312,7 +313,7 @@ fn begin(folder: &Path, id: StreamId, first: u64) -> Result<File, LedgerError> {
 
 /// The end of the last whole record, and its seq. A damaged record with whole ones after it is an error.
 fn whole_records(path: &Path, bytes: &[u8], first: u64) -> Result<(u64, u64), LedgerError> {
-    let (mut at, mut last) = (HEAD_BYTES as usize, first - 1);
+    let (mut at, mut last) = (HEAD, first - 1);
     while let Some(length) = record_length(bytes, at) {
         if !is_whole(bytes, at, length) {
             let next = at + 8 + length;
@@ -407,7 +408,7 @@ pub(super) fn visit(
         let path = segment_path(folder, first);
         let bytes = fs::read(&path).at("read", &path)?;
         parse_head(&path, &bytes)?;
-        let (mut at, mut seq) = (HEAD_BYTES as usize, first);
+        let (mut at, mut seq) = (HEAD, first);
         while let Some(length) = record_length(&bytes, at) {
             if !is_whole(&bytes, at, length) {
                 return Err(LedgerError::damaged(

@@ -149,12 +149,11 @@ impl Vault {
         for customer in customers {
             let lookup = self.lookup(customer);
             let known = self.slots().by_lookup(&lookup)?;
-            let (slot, proof) = match known {
-                Some(slot) => (slot, None),
-                None => {
-                    let (slot, proof) = self.make(customer, lookup)?;
-                    (slot, Some(proof))
-                }
+            let (slot, proof) = if let Some(slot) = known {
+                (slot, None)
+            } else {
+                let (slot, proof) = self.make(customer, lookup)?;
+                (slot, Some(proof))
             };
             let key = self.unwrap(&slot)?.for_producer(producer);
             grants.push(Grant {

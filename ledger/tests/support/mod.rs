@@ -288,7 +288,8 @@ impl StopAt {
     }
 
     pub(crate) fn start(self: &Arc<Self>, ledger: &Ledger) -> Engine {
-        Engine::start_observed(ledger, Arc::clone(self) as Arc<dyn Observer>).unwrap()
+        let observer: Arc<dyn Observer> = Arc::clone(self) as Arc<dyn Observer>;
+        Engine::start_observed(ledger, &observer).unwrap()
     }
 }
 
