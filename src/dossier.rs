@@ -43,6 +43,7 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     if args.output.exists() && !args.force {
         return Err(is_there(&args.output));
     }
+    sharetrail_schemas::check_customer_id(&args.customer)?;
     let opened = opened::open(root)?;
     let made = dossier(&opened.ledger, &opened.projections, &opened.vault, &args.customer)?;
     let verified = made

@@ -24,8 +24,12 @@ pub(crate) struct Opened {
 /// Opens the ledger in `root` and brings it up to date; where another process is at work, that one does.
 pub(crate) fn sequenced(root: &Path) -> anyhow::Result<Ledger> {
     let ledger = Ledger::open(root)?;
-    for notice in catch_up(&ledger)?.unwrap_or_default() {
-        note(&notice);
+    match catch_up(&ledger) {
+        Ok(Some(notices)) => notices.iter().for_each(|notice| note(notice)),
+        Ok(None) => note("another process is at work on the ledger; this is shown as of its last checkpoint"),
+        // Nothing is signed by reading: what is here is shown, and what is wrong with it is said.
+        Err(error) if error.is_refusal() => note(&error.to_string()),
+        Err(error) => return Err(error.into()),
     }
     Ok(ledger)
 }

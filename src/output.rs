@@ -257,7 +257,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// The text without what steers a terminal or turns the direction of writing.
 pub(crate) fn clean(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
     text.chars()
         .map(|c| if turns(c) || steers(c) { '\u{fffd}' } else { c })

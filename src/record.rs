@@ -102,12 +102,11 @@ fn progress(bar: &Bar, done: &RecordProgress) {
 
 impl Recorded {
     fn answer(&self) -> Answer {
-        let refused = &self.summary.refused;
         if self.interrupted {
             Answer::Interrupted
-        } else if refused.is_empty() {
+        } else if self.summary.refused_total == 0 {
             Answer::Yes
-        } else if refused.iter().all(|bad| bad.refusal) {
+        } else if self.summary.only_refusals {
             Answer::No
         } else {
             Answer::Unknown
@@ -122,6 +121,7 @@ fn summary(recorded: &Recorded) -> serde_json::Value {
         "recorded": summary.recorded,
         "skipped": summary.skipped,
         "refused": summary.refused,
+        "refused_total": summary.refused_total,
         "seconds": summary.seconds,
         "interrupted": recorded.interrupted,
     })
@@ -149,12 +149,22 @@ fn write(page: &mut Page, recorded: &Recorded) {
             "Interrupted: what was read until then is sealed. Run the same command again to go on.",
         );
     }
-    if !summary.refused.is_empty() {
-        let lines = counted(summary.refused.len() as u64, "line");
+    if summary.refused_total > 0 {
+        let lines = counted(summary.refused_total, "line");
         page.text_at(0, Style::Red, &format!("✗ {lines} refused:"));
     }
     for bad in &summary.refused {
         page.text(2, &format!("line {}: {}", bad.line, told(bad)));
+    }
+    let untold = summary.refused_total - summary.refused.len() as u64;
+    if untold > 0 {
+        page.text(
+            2,
+            &format!(
+                "and {} more: mend these, then run the same command again",
+                number(untold)
+            ),
+        );
     }
 }
 

@@ -33,6 +33,7 @@ struct TrailAnswer<'a> {
 
 /// Shows a trail.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
+    sharetrail_schemas::check_customer_id(&args.customer)?;
     let opened = opened::open(root)?;
     let told = trail(&opened.ledger, &opened.projections, &opened.vault, &args.customer)?;
     let answer = TrailAnswer {

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sharetrail_ledger::{Ledger, Vault};
 use sharetrail_proof::dossier::{Base64, Builder, ContentEvidence, Dossier, Place};
 use sharetrail_proof::entry::{Entry, party_label};
-use sharetrail_proof::hash::{LeafHash, LeafIndex};
+use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{Label, Name, OPERATOR};
-use sharetrail_proof::tree::{InclusionProof, inclusion_proof};
+use sharetrail_proof::tree::{InclusionProof, Levels, prove_inclusion};
 
 use crate::error::ConsumerError;
 use crate::logs::{Logs, Past, SignedBatch, pasts, wrong};
@@ -61,7 +61,7 @@ struct Gathering<'a> {
 struct BatchHashes {
     shard: u32,
     batch: LeafIndex,
-    hashes: Vec<LeafHash>,
+    levels: Levels,
 }
 
 impl<'a> Gathering<'a> {
@@ -174,9 +174,13 @@ impl<'a> Gathering<'a> {
             Some(known) => known,
             None => self.read_hashes(at.shard, batch)?,
         };
-        let path = inclusion_proof(&known.hashes, LeafIndex(u64::from(at.position)));
+        let path = prove_inclusion(
+            &known.levels,
+            LeafIndex(u64::from(at.position)),
+            known.levels.size(),
+        );
         self.hashes = Some(known);
-        path.ok_or_else(|| wrong(at, "its batch is cut short"))
+        path.map_err(|_| wrong(at, "its batch is cut short"))
     }
 
     fn read_hashes(&mut self, shard: u32, batch: &SignedBatch) -> Result<BatchHashes, ConsumerError> {
@@ -185,7 +189,7 @@ impl<'a> Gathering<'a> {
         Ok(BatchHashes {
             shard,
             batch: batch.index,
-            hashes,
+            levels: Levels::new(&hashes),
         })
     }
 }

@@ -57,6 +57,25 @@ pub fn producer_signer(ledger: &Ledger, producer: &Name) -> Result<NoteSigner, L
     )))
 }
 
+/// The signing key of a producer that may record events: its key lies in the ledger's folder and is valid now.
+pub fn valid_signer(engine: &Engine, producer: &Name) -> Result<NoteSigner, LedgerError> {
+    not_reserved(producer)?;
+    let signer = producer_signer(engine.ledger(), producer)?;
+    let registry = engine.registry()?;
+    let keys = registry
+        .party(producer)
+        .map(|keys| keys.keys.as_slice())
+        .unwrap_or_default();
+    if keys
+        .iter()
+        .any(|period| period.until.is_none() && period.key == *signer.verifier())
+    {
+        return Ok(signer);
+    }
+    let text = format!("the key of {producer} in this folder is not valid; see `sharetrail keys list`");
+    Err(LedgerError::Invalid(text))
+}
+
 /// A key as the registry knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyStatus {
@@ -150,6 +169,13 @@ pub fn rotate(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     operator::even_out(engine)?;
     let path = producer_path(engine.ledger(), producer);
     let new = path.with_added_extension("new");
+    let has_key =
+        |keys: &sharetrail_proof::registry::PartyKeys| keys.keys.iter().any(|period| period.until.is_none());
+    if !engine.registry()?.party(producer).is_some_and(has_key) {
+        let text =
+            format!("{producer} has no valid key to rotate; `sharetrail keys add {producer}` gives it one");
+        return Err(LedgerError::Invalid(text));
+    }
     // A key that an interrupted rotation left is used, so that the registry and the file end up the same.
     let signer = if new.exists() {
         read(&new)?

@@ -160,7 +160,22 @@ impl Ledger {
             kek: &kek,
             vrf: &vrf,
         };
-        Vault::open(self.name(), *self.id(), &paths, writable)
+        if !kek.exists() {
+            let text = format!(
+                "no key-encryption key at {}; if it lies elsewhere, set SHARETRAIL_HOME",
+                kek.display()
+            );
+            return Err(LedgerError::Vault(text));
+        }
+        let vault = Vault::open(self.name(), *self.id(), &paths, writable)?;
+        if vault.vrf() == self.genesis(0).vrf {
+            return Ok(vault);
+        }
+        Err(LedgerError::damaged(
+            &vrf,
+            None,
+            "not the label key that the genesis entry names",
+        ))
     }
 
     /// The folder outside of this one: key-encryption key, recovery key, copies of the last checkpoints.

@@ -252,12 +252,20 @@ fn adopt_stream(
         }
         Ok(())
     });
-    if let Err(error) = visited {
-        notice(format!(
-            "shard {shard}: {error}; what follows in that stream is not taken"
-        ));
-    }
+    tell_damage(shard, &path, visited, notice);
     Ok(())
+}
+
+/// Says what could not be read of a stream: frames that were accepted and not sealed may have been among it.
+fn tell_damage(shard: u32, path: &Path, visited: Result<u64, LedgerError>, notice: &mut dyn FnMut(String)) {
+    match visited {
+        Ok(0) => {}
+        Ok(damaged) => notice(format!(
+            "shard {shard}: {damaged} messages in {} are damaged and passed over",
+            path.display()
+        )),
+        Err(error) => notice(format!("shard {shard}: {error}; that stream is passed over")),
+    }
 }
 
 /// Whether the stream in the folder is the one the archive was read from, and holds what was read.
@@ -274,7 +282,10 @@ fn stream_fits(ledger: &Ledger, shard: u32) -> bool {
         same |= message.seq == cursor.seq && message_hash(&message) == cursor.hash;
         Ok(())
     });
-    visited.is_ok() && same && stream.id.to_string() == cursor.stream && stream.last >= cursor.seq
+    visited.is_ok_and(|damaged| damaged == 0)
+        && same
+        && stream.id.to_string() == cursor.stream
+        && stream.last >= cursor.seq
 }
 
 /// Takes over the batches that a copy holds beyond what is here, up to the known checkpoint.
@@ -386,11 +397,7 @@ fn unsealed_frames(
             }
             Ok(())
         });
-        if let Err(error) = visited {
-            notice(format!(
-                "shard {shard}: {error}; frames behind that place are not looked for"
-            ));
-        }
+        tell_damage(shard, &path, visited, notice);
     }
     Ok(found)
 }

@@ -62,6 +62,13 @@ impl Settings {
     /// The folder outside: see [`Settings::outside`].
     pub fn outside_folder(&self) -> Result<PathBuf, LedgerError> {
         let base = self.outside.clone().map_or_else(default_outside, Ok)?;
+        if base.is_relative() {
+            let text = format!(
+                "the folder for keys must be an absolute path, not {}",
+                base.display()
+            );
+            return Err(LedgerError::Invalid(text));
+        }
         Ok(base.join(self.id.to_string()))
     }
 }

@@ -51,11 +51,18 @@ pub struct RecordSummary {
     pub recorded: u64,
     /// Events that were on record already.
     pub skipped: u64,
-    /// Lines that are not on record, by number.
+    /// Lines that are not on record, by number; the first 10,000 of them.
     pub refused: Vec<BadLine>,
+    /// How many lines are not on record.
+    pub refused_total: u64,
+    /// Whether all of them are well-formed, and were refused for another content on record or by the sequencer.
+    pub only_refusals: bool,
     /// How long it took.
     pub seconds: f64,
 }
+
+/// Bad lines that are kept, so that a bad file of any size fits in memory.
+const BAD_LINES_MAX: usize = 10_000;
 
 /// Counts what becomes of lines.
 #[derive(Default)]
@@ -66,6 +73,7 @@ pub(crate) struct Bulk {
     sealed: AtomicU64,
     skipped: AtomicU64,
     refused: AtomicU64,
+    malformed: AtomicU64,
     bad: Mutex<Vec<BadLine>>,
     stopped: Mutex<Option<PublishError>>,
 }
@@ -89,6 +97,16 @@ impl Bulk {
         }
     }
 
+    fn keep(&self, bad: BadLine) {
+        if !bad.refusal {
+            self.malformed.fetch_add(1, Ordering::AcqRel);
+        }
+        let mut kept = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < BAD_LINES_MAX {
+            kept.push(bad);
+        }
+    }
+
     /// What stopped the recording, if something did.
     pub(crate) fn stopped(&self) -> Result<(), PublishError> {
         self.stopped
@@ -100,12 +118,13 @@ impl Bulk {
 
     pub(crate) fn summary(&self, seconds: f64) -> RecordSummary {
         let progress = self.progress();
-        let mut refused = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut refused = std::mem::take(&mut *self.bad.lock().unwrap_or_else(PoisonError::into_inner));
         refused.sort_by_key(|bad| bad.line);
         let RecordProgress {
             lines,
             sealed: recorded,
             skipped,
+            refused: refused_total,
             ..
         } = progress;
         RecordSummary {
@@ -113,6 +132,8 @@ impl Bulk {
             recorded,
             skipped,
             refused,
+            refused_total,
+            only_refusals: refused_total > 0 && self.malformed.load(Ordering::Acquire) == 0,
             seconds,
         }
     }
@@ -135,7 +156,7 @@ impl Tickets for Bulk {
                 reason: error.to_string(),
                 refusal: error.is_refusal(),
             };
-            self.bad.lock().unwrap_or_else(PoisonError::into_inner).push(bad);
+            self.keep(bad);
         } else {
             // A full disk is not the line's fault, nor worth a report for each line.
             self.stopped

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sharetrail_ledger::bus::{Bus, BusFuture, StreamSeq};
 use sharetrail_ledger::{Chain, Cut, LedgerError};
 use sharetrail_proof::batch::MAX_BATCH_ENTRIES;
-use sharetrail_proof::entry::{EVENT_BYTES, EntryId};
+use sharetrail_proof::entry::EVENT_BYTES;
 use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::ChainId;
 
 use crate::error::PublishError;
-use crate::index::{Moving, Seen};
+use crate::index::{EventKey, Moving, Seen};
 use crate::prepare::{NewEvent, Prepared, Ready};
 use crate::tickets::Ticket;
 
@@ -25,7 +25,7 @@ const EVENT_MAX: usize = 70_000;
 /// An event in a batch.
 pub(crate) struct BatchEvent {
     pub(crate) ticket: Ticket,
-    pub(crate) id: EntryId,
+    pub(crate) key: EventKey,
     pub(crate) entry: [u8; EVENT_BYTES],
     pub(crate) sealed: Vec<u8>,
 }
@@ -157,12 +157,12 @@ impl Cutter {
         let NewEvent {
             shard,
             entry,
-            id,
+            key,
             digest,
             sealed: range,
             name,
         } = event;
-        match self.moving.see(id, digest, &ticket) {
+        match self.moving.see(key, digest, &ticket) {
             Seen::New => {}
             Seen::Waiting => return,
             Seen::Recorded(recorded) => return ticket.sealed(recorded.shard, recorded.index, true),
@@ -180,7 +180,7 @@ impl Cutter {
         open.bytes += EVENT_BYTES + 6 + range.len();
         open.events.push(BatchEvent {
             ticket,
-            id,
+            key,
             entry,
             sealed: sealed[range].to_vec(),
         });
@@ -209,7 +209,7 @@ impl Cutter {
 /// Tells everybody who waits for these events that they are not on record.
 pub(crate) fn refuse(moving: &Moving, events: Vec<BatchEvent>, reason: &str) {
     for event in events {
-        for waiting in moving.refused(&event.id) {
+        for waiting in moving.refused(&event.key) {
             waiting.refused(PublishError::Stopped {
                 reason: reason.to_owned(),
             });

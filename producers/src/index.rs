@@ -1,4 +1,5 @@
-//! What this producer has recorded: entry id → leaf. Derived from the log, on disk, of bounded memory.
+//! What this producer has recorded: a keyed hash of source and id → leaf. On disk, of bounded memory, and made again from
+//! the log and the vault when it is lost.
 //!
 //! In scope: finding a repeat, following the log, telling two events apart that are on their way. Out of scope:
 //! comparing contents. Trust: whoever finds a leaf here reads it and compares; a wrong row costs a repeat or a refusal,
@@ -11,11 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use sharetrail_ledger::{Ledger, Reader};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use sharetrail_ledger::{Ledger, Reader, Vault, files};
 use sharetrail_proof::batch::Batch;
-use sharetrail_proof::entry::{BATCH, Entry, EntryId};
+use sharetrail_proof::customer::Sealer;
+use sharetrail_proof::entry::{BATCH, Entry};
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
-use sharetrail_proof::name::Name;
+use sharetrail_proof::name::{Label, Name};
 use sharetrail_proof::note::Note;
 
 use crate::error::PublishError;
@@ -24,6 +28,8 @@ use crate::tickets::Ticket;
 const CACHE_BYTES: u64 = 16 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 const JOURNALS_BYTES: u64 = 128 << 20;
+/// Customers whose keys are held while the log is followed.
+const SEALERS_MAX: usize = 10_000;
 /// Ids that are put in one batch while following the log.
 const ROWS: usize = 8_192;
 
@@ -34,6 +40,10 @@ pub(crate) struct Recorded {
     pub(crate) index: LeafIndex,
 }
 
+/// A keyed hash of an event's source and id. Unlike an entry id it does not depend on the customer, so the same event
+/// under another customer is found as well.
+pub(crate) type EventKey = [u8; 16];
+
 /// The index on disk.
 pub(crate) struct Index {
     folder: PathBuf,
@@ -41,25 +51,40 @@ pub(crate) struct Index {
     db: Database,
     /// Whether events are missing from it, so that its cursor must not move.
     broken: AtomicBool,
+    keys: Hmac<Sha256>,
+}
+
+/// What the index is made again from.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) vault: &'a Vault,
+    pub(crate) producer: &'a Name,
 }
 
 impl Index {
-    /// Opens the index of a producer and follows the log to its end. One that does not fit the log is made anew.
-    pub(crate) fn open(ledger: &Ledger, producer: &Name) -> Result<Self, PublishError> {
-        let folder = ledger.outbox(producer).join("index");
-        let index = Self::open_folder(&folder)?;
-        if index.fits(ledger)? {
-            index.follow(ledger, producer)?;
+    /// Opens the index of a producer and follows the log to its end. One that is damaged, or does not fit the log, is made
+    /// anew.
+    pub(crate) fn open(sources: Sources<'_>) -> Result<Self, PublishError> {
+        let outbox = sources.ledger.outbox(sources.producer);
+        let folder = outbox.join("index");
+        let (key, is_new) = index_key(&outbox.join("index.key"))?;
+        if !is_new
+            && let Ok(index) = Self::open_folder(&folder, &key)
+            && index.fits(sources.ledger).unwrap_or(false)
+            && index.follow(sources).is_ok()
+        {
             return Ok(index);
         }
-        drop(index);
-        std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
-        let index = Self::open_folder(&folder)?;
-        index.follow(ledger, producer)?;
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+        }
+        let index = Self::open_folder(&folder, &key)?;
+        index.follow(sources)?;
         Ok(index)
     }
 
-    fn open_folder(folder: &Path) -> Result<Self, PublishError> {
+    fn open_folder(folder: &Path, key: &[u8; 32]) -> Result<Self, PublishError> {
         let open = || {
             let db = Database::builder(folder)
                 .cache_size(CACHE_BYTES)
@@ -76,19 +101,33 @@ impl Index {
             Ok((db, rows))
         };
         let (db, rows) = open().map_err(|error: fjall::Error| failed(folder, &error))?;
+        let keys = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
         Ok(Self {
             folder: folder.to_owned(),
             rows,
             db,
             broken: AtomicBool::new(false),
+            keys,
         })
+    }
+
+    /// The key under which an event stands.
+    pub(crate) fn key(&self, source: &str, id: &str) -> EventKey {
+        let mut mac = self.keys.clone();
+        mac.update(&(source.len() as u64).to_be_bytes());
+        mac.update(source.as_bytes());
+        mac.update(id.as_bytes());
+        let tag: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut key = [0; 16];
+        key.copy_from_slice(&tag[..16]);
+        key
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> PublishError {
         failed(&self.folder, error)
     }
 
-    pub(crate) fn get(&self, id: &EntryId) -> Result<Option<Recorded>, PublishError> {
+    pub(crate) fn get(&self, id: &EventKey) -> Result<Option<Recorded>, PublishError> {
         let value = self.rows.get(id).map_err(|error| self.failed(&error))?;
         Ok(value.and_then(|value| parse_recorded(&value)))
     }
@@ -114,28 +153,39 @@ impl Index {
         Ok(true)
     }
 
-    fn follow(&self, ledger: &Ledger, producer: &Name) -> Result<(), PublishError> {
-        for shard in 0..ledger.shards() {
-            let reader = ledger.reader(shard)?;
+    fn follow(&self, sources: Sources<'_>) -> Result<(), PublishError> {
+        for shard in 0..sources.ledger.shards() {
+            let reader = sources.ledger.reader(shard)?;
             let (from, _) = self.cursor(shard)?;
             if from < reader.size() {
-                self.follow_shard(&reader, from, producer)?;
+                self.follow_shard(&reader, from, sources)?;
             }
         }
         Ok(())
     }
 
-    fn follow_shard(&self, reader: &Reader, from: TreeSize, producer: &Name) -> Result<(), PublishError> {
+    /// Opens each event of this producer from `from` on, to learn its source and id. What cannot be opened (erased, or
+    /// damaged) is left out: it can be recorded again.
+    fn follow_shard(
+        &self,
+        reader: &Reader,
+        from: TreeSize,
+        sources: Sources<'_>,
+    ) -> Result<(), PublishError> {
         let (shard, mut ours, mut found, mut failure) = (reader.shard(), false, Vec::new(), None);
-        reader.scan(LeafIndex(from.0), &mut |index, entry, _| {
+        let mut opener = Opener {
+            sources,
+            sealers: HashMap::new(),
+        };
+        reader.scan(LeafIndex(from.0), &mut |index, entry, sealed| {
             match entry.split_first() {
-                Some((&BATCH, note)) => ours = signed_by(note, producer),
-                _ if !ours => {}
-                _ => {
-                    if let Ok(Entry::Event(event)) = Entry::parse(entry) {
-                        found.push((event.id, index));
-                    }
-                }
+                Some((&BATCH, note)) => ours = signed_by(note, sources.producer),
+                _ if ours => found.extend(
+                    opener
+                        .name(entry, sealed)
+                        .map(|(source, id)| (self.key(&source, &id), index)),
+                ),
+                _ => {}
             }
             if found.len() < ROWS {
                 return ControlFlow::Continue(());
@@ -158,7 +208,7 @@ impl Index {
     pub(crate) fn insert(
         &self,
         shard: u32,
-        events: &[(EntryId, LeafIndex)],
+        events: &[(EventKey, LeafIndex)],
         cursor: Option<(TreeSize, Hash)>,
     ) -> Result<(), PublishError> {
         let mut batch = self.db.batch();
@@ -184,6 +234,43 @@ impl Index {
             .persist(PersistMode::Buffer)
             .map_err(|error| self.failed(&error))
     }
+}
+
+/// Opens contents to learn what they are called.
+struct Opener<'a> {
+    sources: Sources<'a>,
+    sealers: HashMap<Label, Option<Sealer>>,
+}
+
+impl Opener<'_> {
+    fn name(&mut self, entry: &[u8], sealed: &[u8]) -> Option<(String, String)> {
+        let Ok(Entry::Event(event)) = Entry::parse(entry) else {
+            return None;
+        };
+        if self.sealers.len() >= SEALERS_MAX {
+            self.sealers.clear();
+        }
+        let Sources { vault, producer, .. } = self.sources;
+        let sealer = self.sealers.entry(event.label).or_insert_with(|| {
+            let key = vault.producer_key(&event.label, producer).ok().flatten();
+            key.map(|key| key.sealer())
+        });
+        let opened = sealer.as_ref()?.open(&event, sealed).ok()?;
+        let content = sharetrail_schemas::read(&opened.content).ok()?;
+        Some((content.source().to_owned(), content.id().to_owned()))
+    }
+}
+
+/// The key of the index, and whether it had to be made: then there is no index for it.
+fn index_key(path: &Path) -> Result<([u8; 32], bool), PublishError> {
+    if let Ok(bytes) = std::fs::read(path)
+        && let Ok(key) = bytes.as_slice().try_into()
+    {
+        return Ok((key, false));
+    }
+    let key = files::random::<32>()?;
+    files::replace(path, &key, 0o600)?;
+    Ok((key, true))
 }
 
 fn failed(folder: &Path, error: &dyn std::fmt::Display) -> PublishError {
@@ -229,7 +316,7 @@ struct OnItsWay {
     waiting: Vec<Ticket>,
 }
 
-/// Events that are on their way, by entry id.
+/// Events that are on their way, by key.
 #[derive(Default)]
 pub(crate) struct Moving {
     state: Mutex<MovingState>,
@@ -237,9 +324,9 @@ pub(crate) struct Moving {
 
 #[derive(Default)]
 struct MovingState {
-    events: HashMap<EntryId, OnItsWay>,
+    events: HashMap<EventKey, OnItsWay>,
     /// Sealed and in the index: may go once all chunks handed out before were cut.
-    done: VecDeque<(u64, Vec<EntryId>)>,
+    done: VecDeque<(u64, Vec<EventKey>)>,
     handed_out: u64,
 }
 
@@ -277,7 +364,7 @@ impl Moving {
     }
 
     /// Notes an event, or says what is known of it.
-    pub(crate) fn see(&self, id: EntryId, digest: u64, ticket: &Ticket) -> Seen {
+    pub(crate) fn see(&self, id: EventKey, digest: u64, ticket: &Ticket) -> Seen {
         let mut state = self.state();
         let Some(known) = state.events.get_mut(&id) else {
             state.events.insert(
@@ -304,7 +391,7 @@ impl Moving {
     pub(crate) fn sealed(
         &self,
         shard: u32,
-        events: &[(EntryId, LeafIndex)],
+        events: &[(EventKey, LeafIndex)],
         indexed: bool,
     ) -> Vec<(Ticket, LeafIndex)> {
         let mut state = self.state();
@@ -325,7 +412,7 @@ impl Moving {
     }
 
     /// An event was refused; gives the tickets that waited for it.
-    pub(crate) fn refused(&self, id: &EntryId) -> Vec<Ticket> {
+    pub(crate) fn refused(&self, id: &EventKey) -> Vec<Ticket> {
         self.state()
             .events
             .remove(id)

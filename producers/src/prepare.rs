@@ -12,13 +12,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quick_cache::sync::Cache;
 use sharetrail_ledger::{Grant, Ledger, LedgerError, Reader, Vault};
 use sharetrail_proof::customer::{Sealer, commitments, verify_label};
-use sharetrail_proof::entry::{EVENT_BYTES, Entry, EntryId, EventEntry};
+use sharetrail_proof::entry::{EVENT_BYTES, Entry, EventEntry};
 use sharetrail_proof::hash::Hash;
 use sharetrail_proof::name::{Label, Name};
 use sharetrail_schemas::{Content, Timestamp, parse};
 
 use crate::error::PublishError;
-use crate::index::{Index, Recorded};
+use crate::index::{EventKey, Index, Recorded};
 use crate::tickets::Ticket;
 
 /// Customers whose keys are at hand; each takes some 700 bytes.
@@ -52,7 +52,7 @@ pub(crate) enum Ready {
 pub(crate) struct NewEvent {
     pub(crate) shard: u32,
     pub(crate) entry: [u8; EVENT_BYTES],
-    pub(crate) id: EntryId,
+    pub(crate) key: EventKey,
     pub(crate) digest: u64,
     pub(crate) sealed: Range<usize>,
     /// The event's source and id, for telling of a conflict.
@@ -227,10 +227,11 @@ impl Workshop {
         let customer = customers
             .get(content.customer())
             .expect("all customers of the chunk were found");
-        let id = customer.sealer.entry_id(content.source(), content.id());
-        if let Some(recorded) = self.index.get(&id)? {
+        let key = self.index.key(content.source(), content.id());
+        if let Some(recorded) = self.index.get(&key)? {
             return self.known(content, customer, recorded);
         }
+        let id = customer.sealer.entry_id(content.source(), content.id());
         let entry = EventEntry {
             id,
             label: customer.label,
@@ -244,14 +245,14 @@ impl Workshop {
         Ok(Ready::New(Box::new(NewEvent {
             shard: customer.label.shard(self.ledger.shards()),
             entry,
-            id,
+            key,
             digest: self.digests.hash_one(content.bytes()),
             sealed: start..sealed.len(),
             name: (content.source().to_owned(), content.id().to_owned()),
         })))
     }
 
-    /// The index knows the id: the same content, or another one?
+    /// The index knows the source and id: the same content of the same customer, or another one?
     fn known(
         &self,
         content: &Content<'_>,
@@ -259,14 +260,13 @@ impl Workshop {
         recorded: Recorded,
     ) -> Result<Ready, PublishError> {
         let leaf = self.reader(recorded)?.leaf(recorded.index)?;
-        let wrong = || PublishError::Stopped {
-            reason: format!("leaf {} cannot be read for comparison", recorded.index),
+        let opened = match Entry::parse(&leaf.entry) {
+            Ok(Entry::Event(entry)) if entry.label == customer.label => {
+                customer.sealer.open(&entry, &leaf.sealed).ok()
+            }
+            _ => None,
         };
-        let Ok(Entry::Event(entry)) = Entry::parse(&leaf.entry) else {
-            return Err(wrong());
-        };
-        let opened = customer.sealer.open(&entry, &leaf.sealed).map_err(|_| wrong())?;
-        if opened.content == content.bytes() {
+        if opened.is_some_and(|opened| opened.content == content.bytes()) {
             return Ok(Ready::Known(recorded));
         }
         let (source_uri, id) = (content.source().to_owned(), content.id().to_owned());

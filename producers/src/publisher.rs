@@ -23,7 +23,7 @@ use crate::bulk::{Bulk, RecordProgress, RecordSummary};
 use crate::cutter::{Chains, Cutter};
 use crate::error::PublishError;
 use crate::event::Event;
-use crate::index::{Index, Moving};
+use crate::index::{Index, Moving, Sources};
 use crate::lines::{Line, Lines};
 use crate::pending::Pending;
 use crate::prepare::{Chunk, Prepared, Workshop};
@@ -84,8 +84,12 @@ impl Publisher {
     /// Opens the outbox of a producer whose key lies in the ledger's folder.
     pub fn open(engine: &Engine, producer: &Name) -> Result<Self, PublishError> {
         let ledger = engine.ledger().clone();
-        let signer = keys::producer_signer(&ledger, producer)?;
-        let index = Arc::new(Index::open(&ledger, producer)?);
+        let signer = keys::valid_signer(engine, producer)?;
+        let index = Arc::new(Index::open(Sources {
+            ledger: &ledger,
+            vault: engine.vault(),
+            producer,
+        })?);
         let chains: Result<Vec<_>, _> = (0..ledger.shards())
             .map(|shard| Chain::open(engine, &signer, shard))
             .collect();

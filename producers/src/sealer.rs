@@ -161,7 +161,7 @@ impl Sealer {
             .events
             .iter()
             .enumerate()
-            .map(|(position, event)| (event.id, at(position)))
+            .map(|(position, event)| (event.key, at(position)))
             .collect();
         let end = TreeSize(at(batch.events.len()).0);
         // The cursor needs the root at its size, which is at hand where a checkpoint ends with this batch.
@@ -193,7 +193,7 @@ impl Sealer {
                 reason: rejected.reason.clone(),
             };
             self.moving
-                .refused(&event.id)
+                .refused(&event.key)
                 .iter()
                 .for_each(|waiting| waiting.refused(rejected()));
             event.ticket.refused(rejected());

@@ -22,8 +22,8 @@ pub const MAX_SHARDS: u32 = 4_096;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Names match `[a-z0-9.-]{1,63}`.
-    #[error("{found:?} is not a name: 1 to 63 of a-z, 0-9, '.' and '-'")]
+    /// Names match `[a-z0-9.-]{1,63}` and hold a letter or a digit.
+    #[error("{found:?} is not a name: 1 to 63 of a-z, 0-9, '.' and '-', with a letter or digit among them")]
     Name {
         /// The text as given.
         found: String,
@@ -53,7 +53,9 @@ impl Name {
     pub fn new(text: &str) -> Result<Self, NameError> {
         let fits =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
-        if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
+        // A name also stands in paths, where dots alone would lead elsewhere.
+        let says_something = text.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        if (1..=63).contains(&text.len()) && text.bytes().all(fits) && says_something {
             Ok(Self(text.into()))
         } else {
             Err(NameError::Name {
@@ -256,7 +258,7 @@ mod tests {
         for good in ["a", "shop.example", "a-b.c9", &"x".repeat(63)] {
             assert_eq!(Name::new(good).unwrap().as_str(), good);
         }
-        for bad in ["", "Shop", "a b", "a/b", "ä", &"x".repeat(64)] {
+        for bad in ["", ".", "..", "-.-", "Shop", "a b", "a/b", "ä", &"x".repeat(64)] {
             assert!(matches!(Name::new(bad), Err(NameError::Name { .. })), "{bad}");
         }
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash::{Hash, LeafIndex, TreeSize};
 
 pub use prove::{
-    NoSuchNode, NodeSource, ProveError, inclusion_proof, prove_consistency, prove_inclusion, range_at,
+    Levels, NoSuchNode, NodeSource, ProveError, inclusion_proof, prove_consistency, prove_inclusion, range_at,
 };
 pub(crate) use range::root_of_hashes;
 pub use range::{CompactRange, root_of};

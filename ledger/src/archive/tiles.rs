@@ -26,6 +26,8 @@ pub(crate) struct TreeWriter {
     bundle: Vec<u8>,
     /// Folders of partial tiles that full ones have replaced.
     replaced: Vec<PathBuf>,
+    /// Files that were there otherwise than they should be.
+    mended: u64,
 }
 
 impl TreeWriter {
@@ -37,6 +39,7 @@ impl TreeWriter {
             levels: Vec::new(),
             bundle: Vec::new(),
             replaced: Vec::new(),
+            mended: 0,
         }
     }
 
@@ -49,6 +52,7 @@ impl TreeWriter {
             levels: Vec::new(),
             bundle: Vec::new(),
             replaced: Vec::new(),
+            mended: 0,
         };
         for tile in tiles_between(TreeSize(0), size).filter(|tile| !tile.is_full()) {
             let level = usize::from(tile.level());
@@ -67,6 +71,11 @@ impl TreeWriter {
 
     pub(crate) fn size(&self) -> TreeSize {
         self.range.size()
+    }
+
+    /// How many full tiles and bundles were not there as they should be, when a log that is on disk is folded again.
+    pub(crate) fn mended(&self) -> u64 {
+        self.mended
     }
 
     pub(crate) fn root(&self) -> Hash {
@@ -112,7 +121,7 @@ impl TreeWriter {
     }
 
     fn write_full(&mut self, name: &str, bytes: &[u8]) -> Result<(), LedgerError> {
-        write(&self.folder.join(name), bytes)?;
+        self.mended += u64::from(write(&self.folder.join(name), bytes)?);
         self.replaced.push(self.folder.join(format!("{name}.p")));
         Ok(())
     }
@@ -196,18 +205,21 @@ fn whole<T, E: std::fmt::Debug>(place: Result<T, E>) -> T {
 }
 
 /// Writes a file of the tree, unless it is there as it should be: somebody may be reading it, and a file that is written
-/// again is empty for a moment.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
-    if fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
+/// again is empty for a moment. Whether it had to be written.
+fn write(path: &Path, bytes: &[u8]) -> Result<bool, LedgerError> {
+    match files::read_if_there(path)? {
+        Some(there) if there == bytes => return Ok(false),
+        Some(_) => return files::replace_unsynced(path, bytes).map(|()| true),
+        None => {}
     }
     match fs::write(path, bytes) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             files::make_folder(path.parent().unwrap_or(Path::new(".")))?;
-            fs::write(path, bytes).at("write", path)
+            fs::write(path, bytes).at("write", path)?;
         }
-        other => other.at("write", path),
+        other => other.at("write", path)?,
     }
+    Ok(true)
 }
 
 /// The bytes of a partial bundle: from its file, or from the front of the full one that has replaced it.

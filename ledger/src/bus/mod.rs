@@ -82,11 +82,11 @@ pub(crate) fn peek(folder: &std::path::Path) -> Result<Option<StreamInfo>, Ledge
     segment::peek(folder)
 }
 
-/// Visits the messages of an embedded stream that nobody writes to.
+/// Visits the messages of an embedded stream that nobody writes to; passes over damaged ones and says how many.
 pub(crate) fn visit(
     folder: &std::path::Path,
     each: &mut dyn FnMut(Message) -> Result<(), LedgerError>,
-) -> Result<(), LedgerError> {
+) -> Result<u64, LedgerError> {
     segment::visit(folder, each)
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! <first seq, 20 digits>.seg:  "STBUS001" ‖ 16 stream id ‖ u64 first seq ‖ u32 CRC-32 of these 32 bytes ‖ records
 //! record:                      u32 length ‖ u32 CRC-32 of the body ‖ body = u64 seq ‖ u8 length ‖ producer ‖ frame
-//! acked:                       u64 first seq of a segment ‖ u64 bytes of it that were acknowledged
+//! acked:                       u64 first seq of a segment ‖ u64 bytes of it that were acknowledged ‖ u32 CRC-32
 //! ```
 //! In scope: appending, finding the end after a crash, reading. Out of scope: threads and promises (`embedded`).
 //! Trust: every record is checked by its CRC; a damaged one in the middle is an error with its place, an unfinished one
@@ -198,6 +198,7 @@ impl Stream {
         let first = *self.segments.last().expect("there is always one");
         let mut note = first.to_be_bytes().to_vec();
         note.extend(self.end.to_be_bytes());
+        note.extend(crc32fast::hash(&note).to_be_bytes());
         // The frames are durable: a note that cannot be written is no reason to say otherwise.
         let _ = self.acked.write_all_at(&note, 0);
         Ok(())
@@ -269,13 +270,15 @@ impl StreamReader {
     }
 }
 
-/// Bytes of the last segment that were acknowledged, as far as that was noted.
+/// Bytes of the last segment that were acknowledged, as far as that was noted. A damaged note says nothing.
 fn read_acked(path: &Path, file: &File, last: u64) -> Result<u64, LedgerError> {
-    let mut bytes = [0; 16];
-    if file.read_exact_at(&mut bytes, 0).is_err() {
+    let mut bytes = [0; 20];
+    if file.read_exact_at(&mut bytes, 0).is_err()
+        || crc32fast::hash(&bytes[..16]).to_be_bytes() != bytes[16..]
+    {
         return Ok(0);
     }
-    let (segment, end) = bytes.split_at(8);
+    let (segment, end) = bytes[..16].split_at(8);
     let number = |part: &[u8]| u64::from_be_bytes(part.try_into().expect("eight bytes"));
     if number(segment) > last {
         let what = format!(
@@ -403,30 +406,23 @@ pub(super) fn peek(folder: &Path) -> Result<Option<StreamInfo>, LedgerError> {
 pub(super) fn visit(
     folder: &Path,
     each: &mut dyn FnMut(Message) -> Result<(), LedgerError>,
-) -> Result<(), LedgerError> {
+) -> Result<u64, LedgerError> {
+    let mut damaged = 0;
     for first in segments_if_there(folder)? {
         let path = segment_path(folder, first);
         let bytes = fs::read(&path).at("read", &path)?;
-        parse_head(&path, &bytes)?;
         let (mut at, mut seq) = (HEAD, first);
         while let Some(length) = record_length(&bytes, at) {
-            if !is_whole(&bytes, at, length) {
-                return Err(LedgerError::damaged(
-                    &path,
-                    Some(at as u64),
-                    "a message does not have its checksum",
-                ));
+            let body = &bytes[at + 8..at + 8 + length];
+            match parse_body(&path, at as u64, body, seq) {
+                Ok(message) if is_whole(&bytes, at, length) => each(message)?,
+                _ => damaged += 1,
             }
-            each(parse_body(
-                &path,
-                at as u64,
-                &bytes[at + 8..at + 8 + length],
-                seq,
-            )?)?;
             (at, seq) = (at + 8 + length, seq + 1);
         }
+        damaged += u64::from(at < bytes.len());
     }
-    Ok(())
+    Ok(damaged)
 }
 
 fn segments_if_there(folder: &Path) -> Result<Vec<u64>, LedgerError> {

@@ -58,7 +58,8 @@ pub(crate) fn recover(sources: Sources<'_>, notices: &mut Vec<String>) -> Result
     Ok(sequencer)
 }
 
-/// Takes a shard up that may hold less than was signed: to bring the rest back. It publishes nothing.
+/// Takes a shard up that may hold less than was signed, to bring the rest back. It publishes nothing. All leaves are
+/// folded again, so that damage anywhere is found, and tiles that are not as they should be are made anew.
 pub(crate) fn recover_behind(
     sources: Sources<'_>,
     notices: &mut Vec<String>,
@@ -109,7 +110,7 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
         tree,
         snapshot_size,
         batches,
-    } = fold(folder, shard, &register, size, root, notices)?;
+    } = fold(folder, shard, &register, size, root, to_sign, notices)?;
     if to_sign {
         extends(folder, shard, size, root, &known)?;
     }
@@ -260,9 +261,12 @@ fn fold(
     register: &Register,
     size: TreeSize,
     root: Hash,
+    from_snapshot: bool,
     notices: &mut Vec<String>,
 ) -> Result<Folded, LedgerError> {
-    let snapshot = register.snapshot()?.filter(|state| state.size() <= size);
+    let snapshot = register
+        .snapshot()?
+        .filter(|state| from_snapshot && state.size() <= size);
     if let Some(state) = snapshot {
         let from = state.size();
         match resume(folder, shard, state).and_then(|folded| replay(folder, shard, folded, from, size)) {
@@ -276,6 +280,12 @@ fn fold(
         }
     }
     let folded = from_genesis(folder, shard, size)?;
+    if folded.tree.mended() > 0 {
+        notices.push(format!(
+            "shard {shard}: {} tiles and bundles were damaged or missing; made anew",
+            folded.tree.mended()
+        ));
+    }
     if folded.tree.root() == root {
         return Ok(folded);
     }

@@ -253,6 +253,11 @@ impl Vault {
         Ok(taken)
     }
 
+    /// What a producer gets of the customer with this label, if the key is here and was not destroyed.
+    pub fn producer_key(&self, label: &Label, producer: &Name) -> Result<Option<ProducerKey>, LedgerError> {
+        Ok(self.key(label)?.map(|key| key.for_producer(producer)))
+    }
+
     /// The key of the customer with this label, if it is here and was not destroyed.
     pub(crate) fn key(&self, label: &Label) -> Result<Option<CustomerKey>, LedgerError> {
         let slot = self.slots().by_label(label)?.filter(Slot::is_live);

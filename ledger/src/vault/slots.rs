@@ -24,6 +24,8 @@ const SLOT_BYTES: usize = 160;
 const MAGIC: &[u8; 8] = b"STVLT001";
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
+const DAMAGED_SLOT: &str =
+    "a customer's key does not have its checksum; put a backup of the vault in its place";
 
 /// One generation of one customer.
 #[derive(Clone)]
@@ -165,22 +167,23 @@ impl Slots {
         let total = u32::try_from(length / SLOT_BYTES as u64 - 1);
         let total = total.map_err(|_| LedgerError::Vault("more than four billion customers".into()))?;
         let mut found = Vec::new();
-        for number in 0..total {
+        for _ in 0..total {
             reader.read_exact(&mut bytes).at("read", &self.path)?;
-            match Slot::parse(&bytes) {
-                Some(slot) => found.push(slot),
-                None if number + 1 == total => break,
-                None => {
-                    return Err(LedgerError::damaged(
-                        &self.path,
-                        Some(place(number)),
-                        "a slot without its checksum",
-                    ));
-                }
-            }
+            found.push(Slot::parse(&bytes).ok_or(bytes));
         }
-        for slot in found {
-            self.remember(&slot);
+        // What a power loss leaves at the end was never used: no event is recorded before its key is synced.
+        let unused = |slot: &Result<Slot, [u8; SLOT_BYTES]>| {
+            slot.as_ref().is_err_and(|bytes| *bytes == [0; SLOT_BYTES])
+        };
+        while found.last().is_some_and(unused) {
+            found.pop();
+        }
+        if found.last().is_some_and(Result::is_err) {
+            found.pop();
+        }
+        for (number, slot) in (0_u32..).zip(found) {
+            let damaged = |_| LedgerError::damaged(&self.path, Some(place(number)), DAMAGED_SLOT);
+            self.remember(&slot.map_err(damaged)?);
         }
         Ok(())
     }
@@ -200,9 +203,7 @@ impl Slots {
         self.file
             .read_exact_at(&mut bytes, place(number))
             .at("read", &self.path)?;
-        Slot::parse(&bytes).ok_or_else(|| {
-            LedgerError::damaged(&self.path, Some(place(number)), "a slot without its checksum")
-        })
+        Slot::parse(&bytes).ok_or_else(|| LedgerError::damaged(&self.path, Some(place(number)), DAMAGED_SLOT))
     }
 
     pub(super) fn by_label(&self, label: &Label) -> Result<Option<Slot>, LedgerError> {

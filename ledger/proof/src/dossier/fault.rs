@@ -172,11 +172,16 @@ pub(super) fn unreadable(bytes: &[u8], error: &serde_json::Error) -> DossierErro
     } else {
         error.to_string()
     };
-    let whole = bytes.trim_ascii_end().ends_with(b"}");
-    if error.classify() == Category::Eof || !whole || !resembles_a_dossier(bytes) {
+    if error.classify() == Category::Eof || !resembles_a_dossier(bytes) || !is_ended(bytes) {
         return DossierError::NotADossier { reason };
     }
     DossierError::Altered { reason }
+}
+
+/// Whether the file goes to its end: `}` and a newline, one of which may be the byte that was changed.
+fn is_ended(bytes: &[u8]) -> bool {
+    let [.., brace, newline] = bytes else { return false };
+    *brace == b'}' || (*newline == b'\n' && bytes[..bytes.len() - 2].ends_with(b"]"))
 }
 
 /// Whether most of what every dossier holds is there. A single changed byte can hit one marker, not three.

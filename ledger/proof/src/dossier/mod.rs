@@ -175,6 +175,9 @@ impl Dossier {
         let canonical = dossier.to_bytes();
         match canonical.iter().zip(bytes).position(|(a, b)| a != b) {
             None if canonical.len() == bytes.len() => Ok(dossier),
+            None if bytes.len() < canonical.len() => Err(DossierError::NotADossier {
+                reason: "the file is truncated".into(),
+            }),
             place => {
                 let at = place.unwrap_or(canonical.len().min(bytes.len()));
                 Err(DossierError::Altered {

@@ -6,7 +6,7 @@
 use super::path::{Path, Sibling, frontier, starts_with_node};
 use super::range::{fold, root_of};
 use super::{CompactRange, ConsistencyProof, InclusionProof, ProofError, check_size};
-use crate::hash::{Hash, LeafHash, LeafIndex, TreeSize};
+use crate::hash::{Hash, LeafHash, LeafIndex, TreeSize, node_hashes};
 
 /// Where the hashes of complete subtrees come from. They never change once they exist.
 pub trait NodeSource {
@@ -33,6 +33,41 @@ impl NodeSource for [LeafHash] {
             .ok_or(missing)?;
         let end = start.checked_add(width).ok_or(missing)?;
         self.get(start..end).map(root_of).ok_or(missing)
+    }
+}
+
+/// All complete nodes of a small tree, hashed once: for several proofs of one batch.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    levels: Vec<Vec<Hash>>,
+}
+
+impl Levels {
+    /// Hashes all nodes over `leaves`, one a leaf.
+    pub fn new(leaves: &[LeafHash]) -> Self {
+        let mut levels = vec![leaves.iter().map(|leaf| leaf.0).collect::<Vec<_>>()];
+        while let Some(last) = levels.last().filter(|last| last.len() > 1) {
+            let above = node_hashes(last);
+            levels.push(above);
+        }
+        Self { levels }
+    }
+
+    /// How many leaves there are.
+    pub fn size(&self) -> TreeSize {
+        TreeSize(self.levels[0].len() as u64)
+    }
+}
+
+impl NodeSource for Levels {
+    type Error = NoSuchNode;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, NoSuchNode> {
+        let nodes = self.levels.get(usize::from(level));
+        let node = nodes
+            .zip(usize::try_from(index).ok())
+            .and_then(|(nodes, index)| nodes.get(index));
+        node.copied().ok_or(NoSuchNode { level, index })
     }
 }
 
