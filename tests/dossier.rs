@@ -112,8 +112,7 @@ fn every_changed_byte_is_seen() {
     let taken = Taken::of_household(3, 8);
     let bytes = taken.bytes();
     let mut dice = Dice::new(SEED);
-    // Without the last two, the file is not even the end of a JSON object: then nothing was checked.
-    let places = (0..FLIPS).map(|_| (dice.place(bytes.len() - 2), dice.below(8)));
+    let places = (0..FLIPS).map(|_| (dice.place(bytes.len()), dice.below(8)));
     for (place, bit) in places.collect::<Vec<_>>() {
         let mut changed = bytes.clone();
         changed[place] ^= 1 << bit;
@@ -130,7 +129,7 @@ fn every_changed_byte_is_seen() {
     for place in [bytes.len() - 2, bytes.len() - 1] {
         let mut changed = bytes.clone();
         changed[place] ^= 1;
-        taken.verify_bytes(&changed).exits(2);
+        taken.verify_bytes(&changed).exits(1);
     }
 }
 

@@ -204,3 +204,19 @@ fn a_missing_vault_is_told() {
     fs::remove_file(place.root.join("vault/slots")).unwrap();
     assert!(matches!(Engine::start(&place.open()), Err(LedgerError::Vault(_))));
 }
+
+/// The fault: another label key lies in the folder, every customer's label is another, and whoever asks is told that
+/// nothing is on record about them.
+#[test]
+fn another_label_key_than_the_genesis_names_is_refused() {
+    let (place, other) = (TestLedger::new(1), TestLedger::new(1));
+    fs::copy(other.root.join("keys/vrf.key"), place.root.join("keys/vrf.key")).unwrap();
+    assert!(matches!(
+        place.open().vault().map(|_| ()),
+        Err(LedgerError::Damaged { .. })
+    ));
+    assert!(matches!(
+        Engine::start(&place.open()).map(|_| ()),
+        Err(LedgerError::Damaged { .. })
+    ));
+}

@@ -362,3 +362,26 @@ fn accepted_frames_survive_a_restore_that_had_to_be_repeated() {
     assert!(run(&place.open(), &[newer]).unwrap().complete);
     assert_sound(&place.open(), 0, &frames, &before, "after two restores");
 }
+
+/// The fault: a tile or a bundle of the published tree is damaged or gone, long after it was written; nobody looks at it
+/// again until an auditor cannot make sense of the log.
+#[test]
+fn a_restore_mends_the_published_tree() {
+    let place = TestLedger::new(1);
+    let engine = place.start();
+    let mut outbox = Outbox::open(&engine, PRODUCER, 0, 9);
+    (0..3).for_each(|_| drop(outbox.record(&engine, 300)));
+    engine.stop().unwrap();
+    let log = place.root.join("log/0");
+    let whole = files_in(&log);
+    fs::remove_file(log.join("tile/0/001")).unwrap();
+    let bundle = log.join("tile/entries/000");
+    let mut bytes = fs::read(&bundle).unwrap();
+    bytes[1_000] ^= 1;
+    fs::write(&bundle, bytes).unwrap();
+    let mut notices = Vec::new();
+    let restored = restore(&place.open(), &[], &mut |notice| notices.push(notice)).unwrap();
+    assert!(restored.complete);
+    assert!(!notices.is_empty(), "healing is told");
+    assert_eq!(files_in(&log), whole);
+}

@@ -6,15 +6,16 @@
 //! never a false record.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use sharetrail_ledger::{Ledger, Reader, Vault, files};
+use sharetrail_ledger::{Ledger, LedgerError, Reader, Vault, files};
 use sharetrail_proof::batch::Batch;
 use sharetrail_proof::customer::Sealer;
 use sharetrail_proof::entry::{BATCH, Entry};
@@ -52,6 +53,9 @@ pub(crate) struct Index {
     /// Whether events are missing from it, so that its cursor must not move.
     broken: AtomicBool,
     keys: Hmac<Sha256>,
+    /// Held as long as the outbox has a user.
+    #[expect(dead_code, reason = "held, never read")]
+    lock: Arc<File>,
 }
 
 /// What the index is made again from.
@@ -67,10 +71,12 @@ impl Index {
     /// anew.
     pub(crate) fn open(sources: Sources<'_>) -> Result<Self, PublishError> {
         let outbox = sources.ledger.outbox(sources.producer);
+        files::make_private_folder(&outbox)?;
+        let lock = Arc::new(outbox_lock(&outbox)?);
         let folder = outbox.join("index");
         let (key, is_new) = index_key(&outbox.join("index.key"))?;
         if !is_new
-            && let Ok(index) = Self::open_folder(&folder, &key)
+            && let Ok(index) = Self::open_folder(&folder, &key, &lock)
             && index.fits(sources.ledger).unwrap_or(false)
             && index.follow(sources).is_ok()
         {
@@ -79,12 +85,12 @@ impl Index {
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
         }
-        let index = Self::open_folder(&folder, &key)?;
+        let index = Self::open_folder(&folder, &key, &lock)?;
         index.follow(sources)?;
         Ok(index)
     }
 
-    fn open_folder(folder: &Path, key: &[u8; 32]) -> Result<Self, PublishError> {
+    fn open_folder(folder: &Path, key: &[u8; 32], lock: &Arc<File>) -> Result<Self, PublishError> {
         let open = || {
             let db = Database::builder(folder)
                 .cache_size(CACHE_BYTES)
@@ -108,6 +114,7 @@ impl Index {
             db,
             broken: AtomicBool::new(false),
             keys,
+            lock: Arc::clone(lock),
         })
     }
 
@@ -258,6 +265,32 @@ impl Opener<'_> {
         let opened = sealer.as_ref()?.open(&event, sealed).ok()?;
         let content = sharetrail_schemas::read(&opened.content).ok()?;
         Some((content.source().to_owned(), content.id().to_owned()))
+    }
+}
+
+/// An outbox has one user: two would cut the same numbers.
+fn outbox_lock(outbox: &Path) -> Result<File, PublishError> {
+    let path = outbox.join("lock");
+    let failed = |source| LedgerError::File {
+        doing: "lock",
+        path: path.clone(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::Locked {
+            path: outbox.to_owned(),
+            pid: None,
+        }
+        .into()),
+        Err(TryLockError::Error(error)) => Err(failed(error).into()),
     }
 }
 

@@ -23,7 +23,9 @@ fn an_event_is_accepted_then_sealed_with_a_proof_that_holds() {
         let policy = place.open().policy().unwrap();
         for number in 0..6 {
             let customer = format!("customer-{number}");
-            let mut pending = publisher.publish(event(&customer, "e-1", THEN)).unwrap();
+            let mut pending = publisher
+                .publish(event(&customer, &format!("e-{number}"), THEN))
+                .unwrap();
             assert_eq!(wait(pending.accepted()).unwrap(), Outcome::Accepted);
             let receipt = wait(pending.sealed()).unwrap();
             assert!(!receipt.already_recorded);
@@ -226,4 +228,55 @@ fn an_outbox_has_one_user_at_a_time() {
     assert!(wait(other.publish(event("customer-1", "e-1", THEN)).unwrap().sealed()).is_ok());
     assert!(wait(first.publish(event("customer-1", "e-1", THEN)).unwrap().sealed()).is_ok());
     assert_eq!(place.events(), 2);
+}
+
+/// The fault: `source` and `id` identify an event, and the same ones are recorded again because the second time they
+/// are about somebody else. Also when the first is on its way, on record, or known from a rebuilt index only.
+#[test]
+fn an_event_cannot_be_recorded_again_about_another_customer() {
+    let place = TestLedger::new(2);
+    let engine = place.start();
+    let open = publisher(&engine);
+    let both = [line("customer-1", "e-1", THEN), line("customer-2", "e-1", THEN)].concat();
+    let summary = record(&open, &both);
+    assert_eq!((summary.recorded, summary.refused.len()), (1, 1));
+    assert!(summary.refused[0].refusal && summary.only_refusals);
+    let later = wait(open.publish(event("customer-3", "e-1", THEN)).unwrap().sealed());
+    assert!(matches!(later, Err(PublishError::Conflict { leaf: Some(_), .. })));
+    open.close().unwrap();
+    fs::remove_dir_all(place.open().outbox(&name("shop.example")).join("index")).unwrap();
+    let open = publisher(&engine);
+    let rebuilt = wait(open.publish(event("customer-4", "e-1", THEN)).unwrap().sealed());
+    assert!(matches!(
+        rebuilt,
+        Err(PublishError::Conflict { leaf: Some(_), .. })
+    ));
+    assert!(
+        wait(open.publish(event("customer-1", "e-1", THEN)).unwrap().sealed())
+            .is_ok_and(|one| one.already_recorded)
+    );
+    assert_eq!(place.events(), 1);
+}
+
+/// The fault: the index is damaged by a power loss, and the producer cannot record until somebody deletes it by hand.
+#[test]
+fn a_damaged_index_is_made_again() {
+    let place = TestLedger::new(1);
+    let engine = place.start();
+    let open = publisher(&engine);
+    let input: Vec<u8> = (0..50)
+        .flat_map(|n| line("customer-1", &format!("e-{n}"), THEN))
+        .collect();
+    assert_eq!(record(&open, &input).recorded, 50);
+    open.close().unwrap();
+    let folder = place.open().outbox(&name("shop.example")).join("index");
+    for item in fs::read_dir(&folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_file() {
+            fs::write(path, b"damaged").unwrap();
+        }
+    }
+    let open = publisher(&engine);
+    let again = record(&open, &input);
+    assert_eq!((again.recorded, again.skipped), (0, 50));
 }

@@ -17,7 +17,7 @@ fn only_the_event_at_fault_is_refused() {
         let engine = place.start();
         let publisher = publisher(&engine);
         let first: Vec<u8> = (0..10)
-            .flat_map(|n| line(&format!("customer-{n}"), "first", THEN))
+            .flat_map(|n| line(&format!("customer-{n}"), &format!("first-{n}"), THEN))
             .collect();
         assert_eq!(record(&publisher, &first).recorded, 10);
         erase(&engine, "customer-3");
@@ -52,7 +52,7 @@ fn the_first_batch_of_a_chain_can_be_refused() {
     let pending: Vec<_> = [1, 2, 3]
         .map(|n| {
             publisher
-                .publish(event(&format!("customer-{n}"), "e", THEN))
+                .publish(event(&format!("customer-{n}"), &format!("e-{n}"), THEN))
                 .unwrap()
         })
         .into();
@@ -76,7 +76,7 @@ fn refusals_in_many_batches_in_flight_end() {
         let engine = place.start();
         let publisher = publisher(&engine);
         let first: Vec<u8> = (0..20)
-            .flat_map(|n| line(&format!("customer-{n}"), "first", THEN))
+            .flat_map(|n| line(&format!("customer-{n}"), &format!("first-{n}"), THEN))
             .collect();
         assert_eq!(record(&publisher, &first).recorded, 20);
         erase(&engine, "customer-7");

@@ -100,10 +100,15 @@ pub(crate) fn customers(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("customer-{n}")).collect()
 }
 
+/// A source of its own for each customer, so that ids need to differ within one customer's events only.
+fn shop(customer: &str) -> String {
+    format!("/shop/{customer}")
+}
+
 pub(crate) fn consent(customer: &str, id: &str) -> Event {
     Event::consent_given(customer)
         .purpose("dpv:Marketing")
-        .source("/shop")
+        .source(shop(customer))
         .id(id)
 }
 
@@ -113,7 +118,7 @@ pub(crate) fn shared(customer: &str, id: &str) -> Event {
         .to(recipient)
         .categories(["pd:Name"])
         .purpose("dpv:Marketing");
-    event.description(SECRET).source("/shop").id(id)
+    event.description(SECRET).source(shop(customer)).id(id)
 }
 
 /// A year of one customer: consent, disclosures before and after it.
@@ -129,7 +134,7 @@ pub(crate) fn story(customer: &str) -> Vec<Event> {
         resting("fine").time(at(150)),
         Event::consent_withdrawn(customer)
             .consent("consent")
-            .source("/shop")
+            .source(shop(customer))
             .id("withdrawn")
             .time(at(200)),
         resting("late").time(at(250)),
