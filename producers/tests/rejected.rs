@@ -22,7 +22,7 @@ fn only_the_event_at_fault_is_refused() {
         assert_eq!(record(&publisher, &first).recorded, 10);
         erase(&engine, "customer-3");
         let second: Vec<u8> = (0..10)
-            .flat_map(|n| line(&format!("customer-{n}"), "second", THEN))
+            .flat_map(|n| line(&format!("customer-{n}"), &format!("second-{n}"), THEN))
             .collect();
         let summary = record(&publisher, &second);
         assert_eq!((summary.recorded, summary.skipped), (9, 0));
