@@ -96,7 +96,7 @@ fn check_dependencies(args: &Args, tally: &mut Tally) {
         tally.skip("cannot bring: cargo-deny (cargo install --locked cargo-deny); deny.toml was not checked");
         return;
     }
-    let rules = ["deny", "--offline", "check", "bans", "licenses", "sources"];
+    let rules = ["deny", "check", "bans", "licenses", "sources"];
     step::run(
         "cargo deny: bans, licenses, sources",
         &mut step::cargo(&rules),
@@ -104,7 +104,7 @@ fn check_dependencies(args: &Args, tally: &mut Tally) {
     );
     match step::quiet(&mut step::cargo(&["deny", "fetch", "db"])) {
         Ok(()) => {
-            let advisories = ["deny", "--offline", "check", "advisories"];
+            let advisories = ["deny", "check", "advisories"];
             step::run("cargo deny: advisories", &mut step::cargo(&advisories), tally);
         }
         Err(error) => {
