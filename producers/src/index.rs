@@ -27,7 +27,8 @@ use crate::error::PublishError;
 use crate::tickets::Ticket;
 
 const CACHE_BYTES: u64 = 16 << 20;
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Small enough for the processor's cache: every new event is looked for in it and not found.
+const MEMTABLE_BYTES: u64 = 2 << 20;
 const JOURNALS_BYTES: u64 = 128 << 20;
 /// Customers whose keys are held while the log is followed.
 const SEALERS_MAX: usize = 10_000;
