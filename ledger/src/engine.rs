@@ -385,13 +385,13 @@ impl Work {
                 });
             }
         }
-        for (sequencer, _) in self
-            .sequencers
-            .into_iter()
-            .zip(halted)
-            .filter(|(_, halted)| !halted)
-        {
-            sequencer.close()?;
+        for (mut sequencer, halted) in self.sequencers.into_iter().zip(halted) {
+            if halted {
+                // What stopped the shard is told; its last snapshot must not be written while somebody takes it up again.
+                let _ = sequencer.end_snapshot();
+            } else {
+                sequencer.close()?;
+            }
         }
         first_error.map_or(Ok(()), Err)
     }

@@ -188,7 +188,7 @@ pub(crate) const KEK_FILE: &str = "vault.kek";
 
 fn genesis(folder: &Folder, shard: u32, settings: &Settings) -> Result<Genesis, LedgerError> {
     let path = folder.sealed(shard);
-    let leaf = LeafFiles::new(&path).leaf(LeafIndex(0))?;
+    let leaf = LeafFiles::new(&path).genesis()?;
     match Entry::parse(&leaf.entry) {
         Ok(Entry::Genesis(genesis)) if genesis.ledger == settings.name && genesis.id == settings.id => {
             Ok(*genesis)

@@ -107,7 +107,7 @@ pub fn restore(
 
 fn is_a_copy(ledger: &Ledger, copy: &Folder, path: &Path) -> Result<(), LedgerError> {
     for shard in 0..ledger.shards() {
-        let leaf = LeafFiles::new(&copy.sealed(shard)).leaf(LeafIndex(0));
+        let leaf = LeafFiles::new(&copy.sealed(shard)).genesis();
         let same = leaf.is_ok_and(|leaf| leaf.entry == ledger.genesis(shard).to_bytes());
         if !same {
             let text = format!(

@@ -220,3 +220,19 @@ fn another_label_key_than_the_genesis_names_is_refused() {
         Err(LedgerError::Damaged { .. })
     ));
 }
+
+/// The fault: the process is killed while it makes the offsets of the leaves anew, and the ledger cannot even be opened.
+#[test]
+fn offsets_that_are_gone_are_made_again() {
+    let place = TestLedger::new(1);
+    let engine = place.start();
+    Outbox::open(&engine, PRODUCER, 0, 1).record(&engine, 3);
+    engine.stop().unwrap();
+    let path = place.root.join("sealed/0/00000000000000000000.offsets");
+    let whole = fs::read(&path).unwrap();
+    for left in [0, 12] {
+        fs::write(&path, &whole[..left]).unwrap();
+        place.start().stop().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+}

@@ -81,14 +81,20 @@ impl LeafWriter {
         };
         writer.remove_beyond()?;
         if size > first {
-            let (leaves, index) = writer.files()?;
-            leaves.set_len(end).at("shorten", folder)?;
-            index
-                .set_len(0)
-                .and_then(|()| index.write_all_at(&offsets, 0))
-                .at("write", folder)?;
+            writer.mend_offsets(&offsets)?;
+            writer.files()?.0.set_len(end).at("shorten", folder)?;
         }
         Ok(writer)
+    }
+
+    /// Replaces the offsets whole where they are not as they should be: whoever reads, and a kill in between, must not meet
+    /// a file that is half written.
+    fn mend_offsets(&self, offsets: &[u8]) -> Result<(), LedgerError> {
+        let path = offsets_path(&self.folder, self.first);
+        if files::read_if_there(&path)?.is_some_and(|there| there == offsets) {
+            return Ok(());
+        }
+        files::replace_unsynced(&path, offsets)
     }
 
     fn remove_beyond(&self) -> Result<(), LedgerError> {
@@ -309,6 +315,21 @@ impl LeafFiles {
         ));
         open.insert(first, Arc::clone(&pair));
         Ok(pair)
+    }
+
+    /// Leaf 0, read without the offsets: it is looked at before anything could have mended them.
+    pub(crate) fn genesis(&self) -> Result<Leaf, LedgerError> {
+        let path = leaves_path(&self.folder, 0);
+        let file = File::open(&path).at("open", &path)?;
+        let mut found = None;
+        walk_file(&path, &file, 0, &mut |_, entry, sealed, _| {
+            found = Some(Leaf {
+                entry: entry.to_vec(),
+                sealed: sealed.to_vec(),
+            });
+            ControlFlow::Break(())
+        })?;
+        found.ok_or_else(|| LedgerError::damaged(&path, Some(0), "leaf 0 is not whole"))
     }
 
     fn offset(&self, pair: &Pair, first: u64, index: u64) -> Result<u64, LedgerError> {

@@ -415,7 +415,7 @@ impl Sequencer {
         (self.folder.log(self.shard), self.register.snapshot_path(), bytes)
     }
 
-    fn end_snapshot(&mut self) -> Result<(), LedgerError> {
+    pub(crate) fn end_snapshot(&mut self) -> Result<(), LedgerError> {
         let Some(thread) = self.snapshot.take() else {
             return Ok(());
         };

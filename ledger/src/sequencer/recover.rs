@@ -314,7 +314,7 @@ fn resume(folder: &Folder, shard: u32, state: LogState) -> Result<Folded, Ledger
 
 fn from_genesis(folder: &Folder, shard: u32, size: TreeSize) -> Result<Folded, LedgerError> {
     let path = folder.sealed(shard);
-    let leaf = LeafFiles::new(&path).leaf(LeafIndex(0))?;
+    let leaf = LeafFiles::new(&path).genesis()?;
     let Ok(Entry::Genesis(genesis)) = Entry::parse(&leaf.entry) else {
         return Err(LedgerError::damaged(
             &path,
