@@ -124,14 +124,14 @@ impl Ledger {
         Register::batch_in(&self.folder().register(shard), chain, number)
     }
 
-    /// Whether the log holds, as batch `number` of a chain, the note whose text has this hash.
-    pub fn holds_batch(
+    /// Where batch `number` of a chain is, if what the log holds there is the note whose text has this hash.
+    pub fn find_batch(
         &self,
         shard: u32,
         chain: ChainId,
         number: u64,
         hash: &Hash,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<Option<LeafIndex>, LedgerError> {
         let index = self.batch_index(shard, chain, number)?;
         let leaf = LeafFiles::new(&self.folder().sealed(shard)).leaf(index)?;
         let note = leaf
@@ -139,7 +139,7 @@ impl Ledger {
             .get(1..)
             .and_then(|note| std::str::from_utf8(note).ok());
         let note = note.and_then(|note| Note::parse(note).ok());
-        Ok(note.is_some_and(|note| text_hash(note.text()) == *hash))
+        Ok(note.filter(|note| text_hash(note.text()) == *hash).map(|_| index))
     }
 
     /// The folder of a producer's outbox.

@@ -5,6 +5,7 @@
 //! Out of scope: inventing anything. What no source holds is told, and nothing is changed.
 //! Trust: sources are untrusted; every batch passes the rules of acceptance, the result must give the signed root.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use sharetrail_proof::checkpoint::log_origin;
 use sharetrail_proof::entry::{EVENT, Entry};
 use sharetrail_proof::frame::{self, Frame};
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
-use sharetrail_proof::name::{Name, Shard};
+use sharetrail_proof::name::{ChainId, Name, Shard};
 
 use crate::archive::LeafFiles;
 use crate::bus::{self, Bus, StreamId};
@@ -76,12 +77,12 @@ pub fn restore(
     }
     let keys = bring_keys(ledger, &copies)?;
     let shards = (0..ledger.shards()).map(|shard| restore_shard(ledger, &copies, shard, notice));
-    let shards = shards.collect::<Result<Vec<_>, _>>()?;
-    let complete = shards.iter().all(|shard| shard.missing.is_none());
+    let (shards, nexts): (Vec<_>, Vec<_>) = shards.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let complete = shards.iter().all(|shard: &RestoredShard| shard.missing.is_none());
     let mut frames = Vec::new();
     if complete {
-        for shard in &shards {
-            frames.extend(unsealed_frames(ledger, &copies, shard.shard, notice)?);
+        for (shard, nexts) in shards.iter().zip(&nexts) {
+            frames.extend(unsealed_frames(ledger, &copies, shard.shard, nexts, notice));
         }
         // Streams are renewed once all frames are in hand; those put aside are looked through again next time.
         for shard in shards
@@ -154,12 +155,15 @@ fn known_checkpoints(
     Ok(known)
 }
 
+/// The number that each chain's next batch will have; a chain that is not there begins with 0.
+type NextNumbers = BTreeMap<ChainId, u64>;
+
 fn restore_shard(
     ledger: &Ledger,
     copies: &[Folder],
     shard: u32,
     notice: &mut dyn FnMut(String),
-) -> Result<RestoredShard, LedgerError> {
+) -> Result<(RestoredShard, NextNumbers), LedgerError> {
     let mut notices = Vec::new();
     let mut sequencer = recover_behind(sources(ledger, shard)?, &mut notices)?;
     notices.into_iter().for_each(&mut *notice);
@@ -194,13 +198,15 @@ fn restore_shard(
     if now < known {
         done.missing = Some((now.0, known.0));
         (done.now, done.events_brought_back, done.unreadable_events) = (had.0, 0, 0);
-        return Ok(done);
+        return Ok((done, NextNumbers::new()));
     }
     sequencer.gives(&signed)?;
+    let heads = sequencer.state().heads();
+    let nexts = heads.map(|(chain, head)| (chain, head.number + 1)).collect();
     if now > had {
         sequencer.seal_adopted()?;
     }
-    Ok(done)
+    Ok((done, nexts))
 }
 
 fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
@@ -370,10 +376,9 @@ fn unsealed_frames(
     ledger: &Ledger,
     copies: &[Folder],
     shard: u32,
+    nexts: &NextNumbers,
     notice: &mut dyn FnMut(String),
-) -> Result<Vec<Unsealed>, LedgerError> {
-    let mut notices = Vec::new();
-    let sequencer = recover_behind(sources(ledger, shard)?, &mut notices)?;
+) -> Vec<Unsealed> {
     let mut found: Vec<Unsealed> = Vec::new();
     for path in std::iter::once(ledger.folder())
         .chain(copies)
@@ -383,10 +388,7 @@ fn unsealed_frames(
             let Ok(frame) = Frame::parse(&message.frame) else {
                 return Ok(());
             };
-            let next = sequencer
-                .state()
-                .head(frame.batch.chain)
-                .map_or(0, |head| head.number + 1);
+            let next = nexts.get(&frame.batch.chain).copied().unwrap_or(0);
             let fresh = frame.batch.number >= next && !found.iter().any(|one| one.frame == message.frame);
             if fresh {
                 found.push(Unsealed {
@@ -399,7 +401,7 @@ fn unsealed_frames(
         });
         tell_damage(shard, &path, visited, notice);
     }
-    Ok(found)
+    found
 }
 
 /// The stream of a shard in a folder, and those that were put aside before.

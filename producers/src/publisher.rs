@@ -233,25 +233,21 @@ impl Publisher {
                             number,
                         },
                     );
-                    full.map_or(Ok(()), |chunk| self.dispatch().hand_out(chunk))?;
+                    full.map_or(Ok(()), |chunk| lock(&self.dispatch).hand_out(chunk))?;
                 }
             }
             bulk.read(lines.bytes_read(), count);
         };
         bulk.read(lines.bytes_read(), count);
         let last = lock(gathered).take(true);
-        self.dispatch().hand_out(last)?;
+        lock(&self.dispatch).hand_out(last)?;
         outcome
     }
 
     /// Lines that have waited for company through a whole tick go out alone: a slow pipe must not hold them back.
     fn hand_out_stale(&self, gathered: &Mutex<Gathered>) -> Result<(), PublishError> {
         let stale = lock(gathered).stale();
-        stale.map_or(Ok(()), |chunk| self.dispatch().hand_out(chunk))
-    }
-
-    fn dispatch(&self) -> std::sync::MutexGuard<'_, Dispatch> {
-        self.dispatch.lock().unwrap_or_else(PoisonError::into_inner)
+        stale.map_or(Ok(()), |chunk| lock(&self.dispatch).hand_out(chunk))
     }
 
     /// Ends the publisher once everything handed in is sealed or refused.
@@ -266,7 +262,7 @@ impl Publisher {
         if let Some(collector) = self.threads.pop() {
             let _ = collector.join();
         }
-        self.dispatch().workers.clear();
+        lock(&self.dispatch).workers.clear();
         for thread in self.threads.drain(..).rev() {
             // A thread that panicked has told so; whoever waits for its events sees the publisher stopped.
             let _ = thread.join();
@@ -400,10 +396,7 @@ fn collect(dispatch: &Mutex<Dispatch>, submissions: &Receiver<Submission>) {
             }
         }
         chunk.flush = true;
-        let handed_out = dispatch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .hand_out(chunk);
+        let handed_out = lock(dispatch).hand_out(chunk);
         if handed_out.is_err() {
             return;
         }

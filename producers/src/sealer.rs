@@ -146,13 +146,11 @@ impl Sealer {
             ..
         } = batch;
         let reached = view.heads.get(&chain).is_some_and(|head| head.number >= number);
-        if !reached || !self.ledger.holds_batch(shard, chain, number, &hash)? {
+        if !reached {
             return Ok(Fate::Overtaken);
         }
-        Ok(Fate::Sealed {
-            index: self.ledger.batch_index(shard, chain, number)?,
-            view,
-        })
+        let found = self.ledger.find_batch(shard, chain, number, &hash)?;
+        Ok(found.map_or(Fate::Overtaken, |index| Fate::Sealed { index, view }))
     }
 
     fn sealed(&self, batch: &InFlight, index: LeafIndex, view: &ShardView) {
