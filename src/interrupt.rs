@@ -1,4 +1,4 @@
-//! Ctrl-C while events are read: what was read until then is finished, nothing is cut in two.
+//! Signals: what was begun is finished, nothing is cut in two.
 //!
 //! In scope: a flag, and a reader that ends at the end of a line once it is set. Out of scope: what is done with the
 //! lines.
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::note;
 
@@ -38,6 +39,39 @@ pub(crate) fn watch() -> anyhow::Result<Arc<AtomicBool>> {
         .spawn(wait)
         .context("cannot watch for Ctrl-C")?;
     Ok(interrupted)
+}
+
+/// A flag that Ctrl-C, or a TERM signal, sets. A second one ends the process at once.
+pub(crate) fn until_told_to_stop() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot watch for signals")?;
+    let mut term = {
+        let _inside = runtime.enter();
+        signal(SignalKind::terminate()).context("cannot watch for signals")?
+    };
+    let wait = move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    heard = tokio::signal::ctrl_c() => if heard.is_err() { return },
+                    heard = term.recv() => if heard.is_none() { return },
+                }
+                if flag.swap(true, Ordering::AcqRel) {
+                    std::process::exit(INTERRUPTED);
+                }
+                note("stopping: what is under way is being finished; again ends at once");
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+        .context("cannot watch for signals")?;
+    Ok(stop)
 }
 
 /// A reader that ends after the line it is in once a flag is set.

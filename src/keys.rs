@@ -1,17 +1,20 @@
-//! `keys`: the producers' keys, as the registry in the log has them.
+//! `keys`: the keys of producers, as the registry in the log has them, and what their hosts need.
 //!
 //! In scope: arguments, the page, asking before a revocation. Out of scope: the registry's rules.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 use sharetrail_ledger::keys::{self, KeyStatus};
-use sharetrail_ledger::{Engine, Ledger, LedgerError};
+use sharetrail_ledger::remote;
+use sharetrail_ledger::wire::Control;
+use sharetrail_ledger::{Engine, Ledger, host};
 use sharetrail_proof::name::Name;
 
 use crate::answer::Answer;
+use crate::opened::sequenced;
 use crate::output::{Output, Page, note, number};
 
 #[derive(clap::Args)]
@@ -33,6 +36,9 @@ enum Action {
     Rotate {
         /// The producer
         name: Name,
+        /// Write new credentials to this folder, for a producer on another host
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
     },
     /// End all keys of a producer: nothing that it signs is accepted from then on
     Revoke {
@@ -42,30 +48,176 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
+    /// Register a producer and write the credentials to take to its host, where it records over the bus
+    Enrol {
+        /// The producer
+        name: Name,
+        /// The folder for its credentials: new, or empty
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Write what another host needs to serve this ledger
+    Host {
+        /// What the other host is called
+        name: Name,
+        /// The folder to take there: new, or empty
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Make an nkey for the operator's user on the bus, before the ledger is made
+    Nkey {
+        /// The file for its secret half
+        file: PathBuf,
+        /// The ledger's name
+        #[arg(long = "for", value_name = "LEDGER")]
+        ledger: Name,
+    },
 }
 
 /// Lists or changes keys.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
-    if let Action::Revoke { name, yes: false } = &args.action {
-        bail!("revoking the keys of {name} is on record for ever; say so with --yes");
-    }
-    let ledger = Ledger::open(root)?;
-    let engine = Engine::start(&ledger)?;
-    for notice in engine.notices() {
-        note(notice);
-    }
     match &args.action {
-        Action::List => list(&engine, output)?,
-        Action::Add { name } => change(&engine, name, "added", keys::add_producer, output)?,
-        Action::Rotate { name } => change(&engine, name, "rotated", keys::rotate, output)?,
-        Action::Revoke { name, .. } => change(&engine, name, "revoked", keys::revoke, output)?,
+        Action::Revoke { name, yes: false } => {
+            bail!("revoking the keys of {name} is on record for ever; say so with --yes")
+        }
+        Action::Nkey { file, ledger } => nkey(file, ledger, output)?,
+        Action::Host { name, to } => another_host(&Ledger::open(root)?, name, to, output)?,
+        Action::List => list(&sequenced(root)?, output)?,
+        Action::Add { name } => {
+            change(&Ledger::open(root)?, &Change::Add(name))?;
+            told(name, "added", output)?;
+        }
+        Action::Rotate { name, to } => {
+            let ledger = Ledger::open(root)?;
+            change(&ledger, &Change::Rotate(name))?;
+            told(name, "rotated", output)?;
+            if let Some(to) = to {
+                enrol(&ledger, name, to, output)?;
+            }
+        }
+        Action::Revoke { name, .. } => {
+            let ledger = Ledger::open(root)?;
+            change(&ledger, &Change::Revoke(name))?;
+            if remote::withdraw(&ledger, name)? {
+                note("its user on the bus is withdrawn once the servers read bus-users/users.conf again");
+            }
+            told(name, "revoked", output)?;
+        }
+        Action::Enrol { name, to } => {
+            let ledger = Ledger::open(root)?;
+            if ledger.settings().bus.is_none() {
+                bail!("the bus of this ledger lies in its folder; a producer elsewhere needs one made with `init --bus`");
+            }
+            if !has_valid_key(&ledger, name)? {
+                change(&ledger, &Change::Add(name))?;
+            }
+            enrol(&ledger, name, to, output)?;
+        }
     }
-    engine.stop()?;
     Ok(Answer::Yes)
 }
 
-fn list(engine: &Engine, output: &Output) -> anyhow::Result<()> {
-    let keys = keys::list(engine)?;
+/// Whether the producer's key in this folder is on record and valid.
+fn has_valid_key(ledger: &Ledger, name: &Name) -> anyhow::Result<bool> {
+    let known = keys::list(&sequenced(ledger.root())?)?;
+    Ok(known.iter().any(|key| key.party == *name && key.until.is_none() && key.private_here))
+}
+
+/// A change of the registry.
+enum Change<'a> {
+    Add(&'a Name),
+    Rotate(&'a Name),
+    Revoke(&'a Name),
+}
+
+/// Makes a change here, or has the host that leads make it.
+fn change(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
+    match Engine::start(ledger) {
+        Ok(engine) => {
+            engine.notices().iter().for_each(|notice| note(notice));
+            match change {
+                Change::Add(name) => keys::add_producer(&engine, name)?,
+                Change::Rotate(name) => keys::rotate(&engine, name)?,
+                Change::Revoke(name) => keys::revoke(&engine, name)?,
+            }
+            Ok(engine.stop()?)
+        }
+        Err(error) if error.is_locked() && ledger.settings().bus.is_some() => elsewhere(ledger, change),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn elsewhere(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
+    match change {
+        Change::Add(name) => {
+            let (producer, key) = ((*name).clone(), keys::own_key(ledger, name)?.verifier().clone());
+            host::command(ledger, &Control::Register { producer, key })?;
+        }
+        Change::Rotate(name) => {
+            let (producer, key) = ((*name).clone(), keys::next_key(ledger, name)?.verifier().clone());
+            host::command(ledger, &Control::Rotate { producer, key })?;
+            keys::put_next_key(ledger, name)?;
+        }
+        Change::Revoke(name) => {
+            let producer = (*name).clone();
+            host::command(ledger, &Control::Revoke { producer })?;
+        }
+    }
+    Ok(())
+}
+
+fn told(name: &Name, done: &str, output: &Output) -> anyhow::Result<()> {
+    let text = format!("{name}: key {done}, on record in every shard");
+    output.give(&json!({ "producer": name, "done": done }), |page| page.holds(&text))
+}
+
+fn enrol(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Result<()> {
+    let bus = ledger.settings().bus.clone().context("the bus of this ledger lies in its folder")?;
+    let signer = keys::producer_signer(ledger, name)?;
+    if let Some(host) = ledger.settings().host.as_ref().filter(|_| bus.nkey.is_some()) {
+        remote::host_user(ledger, host)?;
+    }
+    let made = remote::enrol(ledger, name, &signer, to, &bus)?;
+    let summary = json!({
+        "producer": name,
+        "credentials": made.credentials.display().to_string(),
+        "users": made.users.display().to_string(),
+        "user": made.user,
+    });
+    output.give(&summary, |page| {
+        page.holds(&format!("{name} is enrolled, its key on record in every shard"));
+        page.field(2, "folder", &format!("{}: take it to the producer's host", made.credentials.display()));
+        page.field(2, "users", &format!("{}: put it on the servers and reload them", made.users.display()));
+        page.verbatim(2, &format!("sharetrail --ledger {} record FILE", made.credentials.display()));
+    })
+}
+
+fn another_host(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Result<()> {
+    let has_users = ledger.settings().bus.as_ref().is_some_and(|bus| bus.nkey.is_some());
+    if let Some(own) = ledger.settings().host.as_ref().filter(|_| has_users) {
+        remote::host_user(ledger, own)?;
+        remote::host_user(ledger, name)?;
+    }
+    host::host_folder(ledger, to, name)?;
+    let summary = json!({ "host": name, "folder": to.display().to_string() });
+    output.give(&summary, |page| {
+        page.holds(&format!("{} holds what host {name} needs: take it there, and delete it here", to.display()));
+        page.verbatim(2, "SHARETRAIL_HOME=DIR/outside sharetrail --ledger DIR/ledger serve");
+    })
+}
+
+fn nkey(file: &Path, ledger: &Name, output: &Output) -> anyhow::Result<()> {
+    let user = remote::first_user(file, ledger)?;
+    let summary = json!({ "file": file.display().to_string(), "user": user.public, "users": user.users });
+    output.give(&summary, |page| {
+        page.holds(&format!("{}: keep it private, and name it with `init --bus-nkey`", file.display()));
+        page.text(2, "The servers' users.conf to begin with:");
+        user.users.lines().for_each(|line| page.verbatim(2, line));
+    })
+}
+
+fn list(ledger: &Ledger, output: &Output) -> anyhow::Result<()> {
+    let keys = keys::list(ledger)?;
     output.give(&keys, |page| keys.iter().for_each(|key| write(page, key)))
 }
 
@@ -88,18 +240,4 @@ fn write(page: &mut Page, key: &KeyStatus) {
             }
         ),
     );
-}
-
-fn change(
-    engine: &Engine,
-    name: &Name,
-    done: &str,
-    act: fn(&Engine, &Name) -> Result<(), LedgerError>,
-    output: &Output,
-) -> anyhow::Result<()> {
-    act(engine, name)?;
-    let text = format!("{name}: key {done}, on record in every shard");
-    output.give(&json!({ "producer": name, "done": done }), |page| {
-        page.holds(&text);
-    })
 }

@@ -12,11 +12,13 @@ mod dossier;
 mod init;
 mod interrupt;
 mod keys;
+mod next_stream;
 mod opened;
 mod output;
 mod rebuild;
 mod record;
 mod restore;
+mod serve;
 mod status;
 mod story;
 mod trail;
@@ -76,8 +78,15 @@ enum Command {
     Restore(restore::Args),
     /// Show the state of the ledger
     Status,
-    /// List, add, rotate and revoke the producers' keys
+    /// List, add, rotate and revoke keys; enrol producers and hosts
     Keys(keys::Args),
+    /// Work on the ledger until told to stop: sequence and project the shards that no other host leads
+    ///
+    /// Several hosts may serve one ledger over a NATS bus; each shard is led by one of them, the others keep its archive
+    /// level and take over within seconds. Ctrl-C, or a TERM signal, ends cleanly.
+    Serve(serve::Args),
+    /// Close a shard's stream on a NATS bus and open the next, so that the old one can be removed
+    NextStream(next_stream::Args),
 }
 
 fn main() -> ExitCode {
@@ -106,6 +115,8 @@ fn run(cli: &Cli, output: &Output) -> anyhow::Result<Answer> {
         Some(Command::Restore(args)) => restore::run(root, args, output),
         Some(Command::Status) => status::run(root, output),
         Some(Command::Keys(args)) => keys::run(root, args, output),
+        Some(Command::Serve(args)) => serve::run(root, args, output),
+        Some(Command::NextStream(args)) => next_stream::run(root, args, output),
     }
 }
 

@@ -34,11 +34,15 @@ pub(crate) fn sequenced(root: &Path) -> anyhow::Result<Ledger> {
     Ok(ledger)
 }
 
+/// The engine of a ledger's projections.
+pub(crate) fn store_kind(ledger: &Ledger) -> anyhow::Result<StoreKind> {
+    Ok(ledger.settings().store.parse()?)
+}
+
 /// The ledger in `root`, up to date, with its projections.
 pub(crate) fn open(root: &Path) -> anyhow::Result<Opened> {
     let ledger = sequenced(root)?;
-    let kind: StoreKind = ledger.settings().store.parse()?;
-    let projections = Projections::open(&ledger, kind)?;
+    let projections = Projections::open(&ledger, store_kind(&ledger)?)?;
     let bar = Bar::of_leaves();
     let caught_up = projections.catch_up(&|done, total| bar.leaves(done, total));
     bar.end();

@@ -1,7 +1,7 @@
-//! `record`: puts a file of events on record.
+//! `record`: puts a file of events on record, in a ledger's folder or over the bus.
 //!
-//! In scope: opening the file, progress, the page. Out of scope: reading lines, sealing, signing. Nothing is projected
-//! here: whoever reads does that.
+//! In scope: opening the file, choosing the way, progress, the page. Out of scope: reading lines, sealing, signing.
+//! Nothing is projected here: whoever reads does that.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use sharetrail_ledger::{Engine, Ledger};
+use sharetrail_ledger::remote::{Credentials, Remote};
+use sharetrail_ledger::{Engine, Ledger, LedgerError};
 use sharetrail_producers::{BadLine, Publisher, RecordProgress, RecordSummary};
 use sharetrail_proof::name::Name;
 
@@ -38,13 +39,19 @@ struct Recorded {
 
 /// Records a file.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
-    let ledger = Ledger::open(root)?;
-    let producer = args
-        .producer
-        .as_ref()
-        .unwrap_or(&ledger.settings().default_producer);
     let (input, length) = open(&args.file)?;
-    let recorded = record(&ledger, producer, input, length)?;
+    let recorded = if Credentials::is_there(root) {
+        let remote = Remote::connect(root)?;
+        is_whose(&remote, args.producer.as_ref())?;
+        over_the_bus(remote, input, length)?
+    } else {
+        let ledger = Ledger::open(root)?;
+        let producer = args
+            .producer
+            .as_ref()
+            .unwrap_or(&ledger.settings().default_producer);
+        record(&ledger, producer, input, length)?
+    };
     output.give(&summary(&recorded), |page| write(page, &recorded))?;
     Ok(recorded.answer())
 }
@@ -74,19 +81,71 @@ fn record(
     input: Box<dyn Read + Send>,
     length: Option<u64>,
 ) -> anyhow::Result<Recorded> {
-    let engine = Engine::start(ledger)?;
+    let engine = match Engine::start(ledger) {
+        Err(error) if ledger.settings().bus.is_some() && is_at_work_elsewhere(&error) => {
+            return over_the_bus(Remote::of_ledger(ledger, producer)?, input, length);
+        }
+        started => started?,
+    };
     for notice in engine.notices() {
-        note(notice);
+        note(&notice);
     }
-    let publisher = Publisher::open(&engine, producer)?;
+    let recorded = record_with(Publisher::open(&engine, producer)?, input, length)?;
+    engine.stop()?;
+    Ok(recorded)
+}
+
+/// Somebody sequences already: on a bus that others reach too, that is no reason not to record.
+fn is_at_work_elsewhere(error: &LedgerError) -> bool {
+    error.is_locked() || matches!(error, LedgerError::HeldElsewhere { .. })
+}
+
+/// Credentials are one producer's.
+fn is_whose(remote: &Remote, producer: Option<&Name>) -> anyhow::Result<()> {
+    match producer.filter(|producer| *producer != remote.producer()) {
+        Some(other) => bail!(
+            "{} holds the credentials of {}, not of {other}; leave --producer out",
+            remote.folder().display(),
+            remote.producer()
+        ),
+        None => Ok(()),
+    }
+}
+
+fn over_the_bus(
+    remote: Remote,
+    input: Box<dyn Read + Send>,
+    length: Option<u64>,
+) -> anyhow::Result<Recorded> {
+    let remote = Arc::new(remote);
+    let recorded = record_with(Publisher::open_remote(&remote)?, input, length);
+    for notice in remote.notices() {
+        note(&notice);
+    }
+    recorded
+}
+
+fn record_with(
+    publisher: Publisher,
+    input: Box<dyn Read + Send>,
+    length: Option<u64>,
+) -> anyhow::Result<Recorded> {
     let interrupted = watch()?;
     let input = UntilInterrupted::new(input, Arc::clone(&interrupted));
     let bar = Bar::of_bytes(length);
-    let summary = publisher.record_lines(input, &|done: &RecordProgress| progress(&bar, done));
+    let tell = || {
+        for notice in publisher.notices() {
+            note(&notice);
+        }
+    };
+    let summary = publisher.record_lines(input, &|done: &RecordProgress| {
+        tell();
+        progress(&bar, done);
+    });
     bar.end();
+    tell();
     let summary = summary?;
     publisher.close()?;
-    engine.stop()?;
     Ok(Recorded {
         summary,
         interrupted: interrupted.load(Ordering::Acquire),

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use sharetrail_ledger::{ChainStatus, Ledger, ShardStatus, Status, status};
+use sharetrail_ledger::{BusStatus, ChainStatus, LeaseStatus, Ledger, ShardStatus, Status, status};
 use sharetrail_schemas::Timestamp;
 
 use crate::answer::Answer;
@@ -27,9 +27,71 @@ fn write(page: &mut Page, status: &Status) {
     ));
     page.field(2, "id", &status.id.to_string());
     page.field(2, "at work", &at_work(status));
+    if let Some(bus) = &status.bus {
+        write_bus(page, bus);
+    }
     for one in &status.shards {
         page.blank();
         shard(page, one);
+    }
+}
+
+fn write_bus(page: &mut Page, bus: &BusStatus) {
+    page.field(2, "bus", &format!("{}, this host is {}", bus.url, bus.host));
+    if let Some(why) = &bus.unreachable {
+        page.fails(2, why);
+        return;
+    }
+    for host in &bus.hosts {
+        let url = host.url.as_deref().unwrap_or("no address");
+        let state = if host.ended { "ended" } else { url };
+        page.field(2, "host", &format!("{}: {state}", host.name));
+    }
+    for risk in &bus.risks {
+        page.fails(2, risk);
+    }
+    if let Some(why) = &bus.cannot_check {
+        page.warns(2, &format!("cannot check how the bus keeps its data: {why}"));
+    }
+}
+
+fn write_lease(page: &mut Page, lease: &LeaseStatus) {
+    let holder = lease.holder.as_deref().unwrap_or("nobody");
+    let leaves = counted(lease.leaves, "leaf");
+    page.field(
+        2,
+        "lease",
+        &format!("{holder}, taken {}; {leaves} registered", times(lease.term)),
+    );
+    for one in &lease.replicas {
+        let part = if one.leader { "leader" } else { "follower" };
+        let lag = if one.current {
+            String::new()
+        } else {
+            format!(", not current, {} behind", counted(one.lag, "message"))
+        };
+        let held = counted(one.messages, "message");
+        page.field(
+            2,
+            "replica",
+            &format!(
+                "{} ({part}): {held} from {} to {}, {} deleted{lag}",
+                one.node,
+                number(one.first),
+                number(one.last),
+                number(one.deleted)
+            ),
+        );
+    }
+    if let Some(why) = &lease.cannot_check {
+        page.warns(2, &format!("cannot check the replicas: {why}"));
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        _ => format!("{} times", number(count)),
     }
 }
 
@@ -65,11 +127,18 @@ fn shard(page: &mut Page, one: &ShardStatus) {
             number(one.waiting)
         ),
     );
+    if let Some(lease) = &one.lease {
+        write_lease(page, lease);
+    }
     if one.rejected > 0 {
         page.warns(2, &format!("{} rejected", counted(one.rejected, "batch")));
     }
     for chain in &one.chains {
         page.field(2, "chain", &told(chain));
+    }
+    for incident in &one.incidents {
+        let when = sealed_at(Some(incident.time));
+        page.warns(2, &format!("{when}: {}", incident.what));
     }
     for problem in &one.problems {
         page.fails(2, problem);

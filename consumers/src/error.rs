@@ -16,6 +16,14 @@ use crate::store::StoreError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConsumerError {
+    /// The logs cannot be served at an address.
+    #[error("cannot serve at {address}: {source}; choose another address with --listen")]
+    Serve {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The ledger's folder, archive or vault.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

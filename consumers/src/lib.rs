@@ -2,7 +2,7 @@
 //!
 //! In scope: the trail projection (which leaves are whose), the trail of one customer with what is wrong in
 //! it, and the dossier that proves a trail offline. Out of scope: writing to a ledger, signing, publishing,
-//! showing.
+//! showing; the logs are served as files to auditors, and the archive to other hosts.
 //!
 //! Trust: the ledger's folder is believed where its checkpoints cover it, and the vault is trusted. A
 //! projection is not: it says where to look, and what is found there is checked. It can hide a leaf, though;
@@ -10,6 +10,7 @@
 
 mod dossier;
 mod error;
+pub mod http;
 mod logs;
 mod opening;
 mod projection;

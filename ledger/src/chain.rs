@@ -1,7 +1,8 @@
 //! A producer's chain on one shard: numbers, links, signatures.
 //!
-//! In scope: the chain's id, which lives in the outbox folder; where the log says the chain stands; cutting and signing
-//! the next batch. Out of scope: what is in a batch. Trust: the log's head of this chain is what counts.
+//! In scope: the chain's id, which lives in the outbox folder; where the log says the chain stands, or where its owner
+//! knows it to stand; cutting and signing the next batch. Out of scope: what is in a batch.
+//! Trust: the log's head of this chain is what counts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::error::LedgerError;
+use crate::facts::Facts;
 use crate::files;
 use crate::sequencer::ShardView;
 
@@ -30,7 +32,8 @@ pub struct Chain {
     next: u64,
     prev: Hash,
     signer: NoteSigner,
-    view: watch::Receiver<Arc<ShardView>>,
+    /// Where the log is followed; none where whoever cuts keeps the place ([`Chain::resume_at`]).
+    view: Option<watch::Receiver<Arc<ShardView>>>,
 }
 
 /// A signed batch.
@@ -47,22 +50,28 @@ impl Chain {
     /// The outbox's chain on a shard, at the place where the log has it.
     pub fn open(engine: &Engine, signer: &NoteSigner, shard: u32) -> Result<Self, LedgerError> {
         let ledger = engine.ledger();
+        let mut chain = Self::begin(ledger.facts(), signer, shard, ChainId([0; 16]))?;
+        let outbox = ledger.folder().outbox().join(chain.producer.as_str());
+        chain.id = chain_id(&outbox.join(shard.to_string()))?;
+        chain.view = Some(engine.view(shard));
+        chain.resume();
+        Ok(chain)
+    }
+
+    /// A chain that its owner keeps the place of, at its beginning.
+    pub fn begin(facts: &Facts, signer: &NoteSigner, shard: u32, id: ChainId) -> Result<Self, LedgerError> {
         let producer: Name = signer
             .verifier()
             .name()
             .parse()
             .map_err(|_| LedgerError::Invalid("not a producer's key".into()))?;
-        let id = chain_id(
-            &ledger
-                .folder()
-                .outbox()
-                .join(producer.as_str())
-                .join(shard.to_string()),
-        )?;
-        let genesis = ledger.genesis(shard);
+        let genesis = facts
+            .genesis
+            .get(shard as usize)
+            .ok_or_else(|| LedgerError::Invalid(format!("the ledger has no shard {shard}")))?;
         let first = LeafHash::of(&genesis.to_bytes()).0;
-        let mut chain = Self {
-            ledger: ledger.name().clone(),
+        Ok(Self {
+            ledger: facts.name.clone(),
             shard: genesis.shard,
             producer,
             id,
@@ -70,21 +79,30 @@ impl Chain {
             next: 0,
             prev: first,
             signer: signer.clone(),
-            view: engine.view(shard),
-        };
-        chain.resume();
-        Ok(chain)
+            view: None,
+        })
     }
 
-    /// Goes back to where the log has the chain: what was rejected may be cut anew.
+    /// Goes back to where the log has the chain: what was rejected may be cut anew. A chain whose owner keeps its place
+    /// stays where it is.
     pub fn resume(&mut self) {
-        let head = self
-            .view
+        let Some(view) = &self.view else { return };
+        let head = view
             .borrow()
             .heads
             .get(&self.id)
             .map(|head| (head.number + 1, head.hash));
         (self.next, self.prev) = head.unwrap_or((0, self.genesis));
+    }
+
+    /// Goes on with batch `next`, which names `prev`, the hash of the note's text before.
+    pub fn resume_at(&mut self, next: u64, prev: Hash) {
+        (self.next, self.prev) = (next, prev);
+    }
+
+    /// What batch number 0 names as the one before: the leaf hash of the shard's genesis entry.
+    pub fn genesis(&self) -> Hash {
+        self.genesis
     }
 
     /// The chain's id.

@@ -10,45 +10,60 @@ use std::time::Duration;
 
 use sharetrail_proof::checkpoint::log_origin;
 use sharetrail_proof::hash::LeafIndex;
-use sharetrail_proof::name::{ChainId, Shard};
+use sharetrail_proof::name::{ChainId, Label, Shard};
 use sharetrail_proof::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
-use crate::bus::{Bus, EmbeddedBus, StreamSeq};
+use crate::bus::{Bus, EmbeddedBus, StreamId, StreamSeq};
 use crate::error::{At, LedgerError};
+use crate::folder::Lock;
+use crate::host::{Host, HostOptions};
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::register::Register;
 use crate::sequencer::{Observer, Sequencer, ShardView, Sources, Unobserved, message_hash, recover};
 use crate::vault::Vault;
+use crate::wire::Control;
 
 /// Bytes of frames that are put on record under one checkpoint.
 const ROUND_BYTES: usize = 8 << 20;
 const IDLE_MS: u64 = 250;
 
-type Question = Box<dyn FnOnce(&[Sequencer]) + Send>;
+/// A question to the sequencer of a shard, answered between two rounds.
+pub(crate) type Question = (u32, Box<dyn FnOnce(&Sequencer) + Send>);
+
+/// How a shard's thread is reached.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) questions: mpsc::Sender<Question>,
+    pub(crate) wake: Arc<Notify>,
+}
 
 /// A ledger at work: holds its folder, runs its bus and its sequencers.
 pub struct Engine {
     ledger: Ledger,
-    bus: Arc<EmbeddedBus>,
+    bus: Arc<dyn Bus>,
+    /// What only a distributed bus can do.
+    host: Option<Host>,
     vault: Arc<Vault>,
     views: Vec<watch::Receiver<Arc<ShardView>>>,
-    questions: mpsc::Sender<Question>,
-    wake: Arc<Notify>,
+    doors: Vec<Door>,
     stop: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
-    notices: Vec<String>,
+    threads: Mutex<Vec<JoinHandle<Result<(), LedgerError>>>>,
+    notices: Mutex<Vec<String>>,
     /// Gone once the engine has ended.
     runtime: Option<Runtime>,
     /// One registry change at a time: two would get the same number.
     operator: Mutex<()>,
+    /// Held as long as the engine lives; the embedded bus holds it longer, while somebody can publish.
+    _lock: Arc<Lock>,
 }
 
 impl Engine {
     /// Takes the ledger up: heals what an unclean stop left, refuses to go on from less than was ever signed, and
-    /// sequences what waits on the bus.
+    /// sequences what waits on the bus. On a distributed bus, all shards are led by this process then; if another host
+    /// leads one, that is [`LedgerError::HeldElsewhere`].
     pub fn start(ledger: &Ledger) -> Result<Self, LedgerError> {
         let nobody: Arc<dyn Observer> = Arc::new(Unobserved);
         Self::start_observed(ledger, &nobody)
@@ -56,31 +71,45 @@ impl Engine {
 
     /// As [`Engine::start`], with somebody who is told of each step.
     pub fn start_observed(ledger: &Ledger, observer: &Arc<dyn Observer>) -> Result<Self, LedgerError> {
+        match &ledger.settings().bus {
+            None => Self::start_embedded(ledger, observer),
+            Some(_) => Self::start_distributed(ledger, observer, &HostOptions::alone()),
+        }
+    }
+
+    /// Works on the ledger beside other hosts: leads the shards whose lease it gets and follows the others. On the
+    /// embedded bus, which has one host, the same as [`Engine::start`].
+    pub fn serve(ledger: &Ledger, options: &HostOptions) -> Result<Self, LedgerError> {
+        Self::serve_observed(ledger, options, &(Arc::new(Unobserved) as Arc<dyn Observer>))
+    }
+
+    /// As [`Engine::serve`], with somebody who is told of each step.
+    pub fn serve_observed(
+        ledger: &Ledger,
+        options: &HostOptions,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Self, LedgerError> {
+        match &ledger.settings().bus {
+            None => Self::start_embedded(ledger, observer),
+            Some(_) => Self::start_distributed(ledger, observer, options),
+        }
+    }
+
+    fn start_embedded(ledger: &Ledger, observer: &Arc<dyn Observer>) -> Result<Self, LedgerError> {
         let lock = Arc::new(ledger.folder().lock()?);
         let (bus, mut notices) = EmbeddedBus::open(&ledger.folder().bus(), ledger.shards())?;
-        let bus = bus.holding(&lock);
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .at("start a runtime for", ledger.root())?;
+        let bus: Arc<dyn Bus> = Arc::new(bus.holding(&lock));
+        let runtime = runtime_for(ledger)?;
         let mut sequencers = Vec::new();
         for shard in 0..ledger.shards() {
-            sequencers.push(take_up(ledger, &bus, &runtime, shard, observer, &mut notices)?);
+            sequencers.push(take_up(ledger, &*bus, &runtime, shard, observer, &mut notices)?);
         }
-        vault_is_there(ledger, &sequencers)?;
+        vault_is_there(ledger, sequencers.iter().all(|one| one.state().events() == 0))?;
         let vault = ledger.open_vault(true)?;
-        let destroyed = vault.destroy(sequencers.iter().flat_map(Sequencer::erased_labels))?;
-        if destroyed > 0 {
-            notices.push(format!(
-                "vault: destroyed {destroyed} keys of customers whose erasure is on record"
-            ));
-        }
+        let erased = sequencers.iter().flat_map(Sequencer::erased_labels);
+        destroy_erased(&vault, erased, &mut notices)?;
         let views = sequencers.iter().map(Sequencer::view).collect();
-        let (bus, wake, stop) = (
-            Arc::new(bus),
-            Arc::new(Notify::new()),
-            Arc::new(AtomicBool::new(false)),
-        );
+        let (wake, stop) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let (questions, asked) = mpsc::channel();
         let work = Work {
             sequencers,
@@ -92,22 +121,64 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("sequencer".into())
             .spawn(move || work.run());
-        let thread = Mutex::new(Some(thread.at("start a thread for", ledger.root())?));
+        let threads = vec![thread.at("start a thread for", ledger.root())?];
+        let door = Door { questions, wake };
         let engine = Self {
             ledger: ledger.clone(),
             bus,
+            host: None,
             vault: Arc::new(vault),
             views,
-            questions,
-            wake,
+            doors: (0..ledger.shards()).map(|_| door.clone()).collect(),
             stop,
-            thread,
-            notices,
+            threads: Mutex::new(threads),
+            notices: Mutex::new(notices),
             runtime: Some(runtime),
             operator: Mutex::new(()),
+            _lock: lock,
         };
         engine.sequence_what_waits()?;
         Ok(engine)
+    }
+
+    fn start_distributed(
+        ledger: &Ledger,
+        observer: &Arc<dyn Observer>,
+        options: &HostOptions,
+    ) -> Result<Self, LedgerError> {
+        let lock = Arc::new(ledger.folder().lock()?);
+        let runtime = runtime_for(ledger)?;
+        let sizes = (0..ledger.shards()).map(|shard| Ok(ledger.reader(shard)?.size().0));
+        let sizes: Vec<u64> = sizes.collect::<Result<_, LedgerError>>()?;
+        vault_is_there(ledger, sizes.iter().all(|&size| size <= 1))?;
+        let vault = Arc::new(ledger.open_vault(true)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let started = Host::start(ledger, &vault, observer, options, &stop)?;
+        let engine = Self {
+            ledger: ledger.clone(),
+            bus: Arc::clone(started.host.nats()) as Arc<dyn Bus>,
+            host: Some(started.host),
+            vault,
+            views: started.views,
+            doors: started.doors,
+            stop,
+            threads: Mutex::new(started.threads),
+            notices: Mutex::new(started.notices),
+            runtime: Some(runtime),
+            operator: Mutex::new(()),
+            _lock: lock,
+        };
+        if !options.shares() {
+            engine.lead_all()?;
+            engine.sequence_what_waits()?;
+        }
+        Ok(engine)
+    }
+
+    /// Waits until every shard is led here.
+    fn lead_all(&self) -> Result<(), LedgerError> {
+        let Some(host) = &self.host else { return Ok(()) };
+        (0..self.ledger.shards()).try_for_each(|shard| self.block_on(host.led(shard)))
     }
 
     fn sequence_what_waits(&self) -> Result<(), LedgerError> {
@@ -124,8 +195,18 @@ impl Engine {
     }
 
     /// The bus.
-    pub fn bus(&self) -> &Arc<EmbeddedBus> {
+    pub fn bus(&self) -> &Arc<dyn Bus> {
         &self.bus
+    }
+
+    /// Whether what the bus acknowledges is safe in this folder: otherwise an outbox keeps it until it is sealed.
+    pub fn bus_is_durable_here(&self) -> bool {
+        self.host.is_none()
+    }
+
+    /// This host among others; none on the embedded bus.
+    pub fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// The vault.
@@ -133,9 +214,11 @@ impl Engine {
         &self.vault
     }
 
-    /// What was found and healed at the start, a line each.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
+    /// What was found and healed, a line each: at the start, and by hosts since the last call.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = std::mem::take(&mut *held(&self.notices));
+        notices.extend(self.host.as_ref().map(Host::take_notices).unwrap_or_default());
+        notices
     }
 
     /// What is known of a shard, as it changes.
@@ -209,32 +292,64 @@ impl Engine {
         })
     }
 
-    /// Asks the sequencers between two rounds.
+    /// Asks a shard's sequencer between two rounds.
     fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&[Sequencer]) -> T + Send + 'static,
+        shard: u32,
+        question: impl FnOnce(&Sequencer) -> T + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (reply, answer) = mpsc::channel();
         let stopped = || LedgerError::Stopped("it ended".into());
-        let question: Question = Box::new(move |sequencers| drop(reply.send(question(sequencers))));
-        self.questions.send(question).map_err(|_| stopped())?;
-        self.wake.notify_one();
+        let question = Box::new(move |sequencer: &Sequencer| drop(reply.send(question(sequencer))));
+        let door = &self.doors[shard as usize];
+        door.questions.send((shard, question)).map_err(|_| stopped())?;
+        door.wake.notify_one();
         answer.recv().map_err(|_| stopped())
     }
 
     /// The registries as the logs of all shards have them.
     pub(crate) fn registries(&self) -> Result<Vec<Registry>, LedgerError> {
-        self.ask(|sequencers| {
-            sequencers
-                .iter()
-                .map(|one| one.state().registry().clone())
-                .collect()
-        })
+        (0..self.ledger.shards())
+            .map(|shard| self.ask(shard, |one| one.state().registry().clone()))
+            .collect()
     }
 
     /// The registry as shard 0's log has it.
     pub fn registry(&self) -> Result<Registry, LedgerError> {
-        self.ask(|sequencers| sequencers[0].state().registry().clone())
+        self.ask(0, |one| one.state().registry().clone())
+    }
+
+    /// Carries out a command of the operator that comes over the bus within `wait`; what it was, if one came.
+    pub fn tend(&self, wait: Duration) -> Option<String> {
+        let command = self.host.as_ref()?.take_command(wait)?;
+        let control = command.control().clone();
+        let outcome = match &control {
+            Control::Register { producer, key } => keys::register(self, producer, key).map(|_| ()),
+            Control::Rotate { producer, key } => keys::rotate_to(self, producer, key),
+            Control::Revoke { producer } => keys::revoke(self, producer),
+            Control::NextStream { shard } => self.next_stream(*shard).map(|_| ()),
+        };
+        let told = match &outcome {
+            Ok(()) => format!("carried out: {}", control.told()),
+            Err(error) => format!("not carried out: {}: {error}", control.told()),
+        };
+        command.answer(&outcome);
+        Some(told)
+    }
+
+    /// Closes a shard's stream and opens the next; gives the new one's id. What was sealed stays in the archive, and what
+    /// was not comes again from the outboxes.
+    pub fn next_stream(&self, shard: u32) -> Result<String, LedgerError> {
+        let host = self.host.as_ref().ok_or_else(|| {
+            LedgerError::Invalid("the bus of this ledger lies in its folder and has no stream to close".into())
+        })?;
+        if shard >= self.ledger.shards() {
+            return Err(LedgerError::Invalid(format!("the ledger has no shard {shard}")));
+        }
+        let last = self.block_on(self.bus.info(shard))?.last;
+        self.wait(shard, move |view| (view.seq >= last).then_some(Ok(())))?;
+        let next = self.block_on(host.nats().next_stream(shard))?;
+        Ok(next.id.to_string())
     }
 
     /// Ends cleanly: what is on the bus is sealed, and the next start has nothing to heal.
@@ -244,10 +359,14 @@ impl Engine {
 
     fn end(&self) -> Result<(), LedgerError> {
         self.stop.store(true, Ordering::Release);
-        self.wake.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.doors.iter().for_each(|door| door.wake.notify_one());
+        let threads = std::mem::take(&mut *held(&self.threads));
         let panicked = |_| LedgerError::Stopped("the sequencer's thread panicked".into());
-        thread.map_or(Ok(()), |thread| thread.join().map_err(panicked)?)
+        let ends: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(panicked).and_then(|end| end))
+            .collect();
+        ends.into_iter().collect()
     }
 }
 
@@ -261,10 +380,19 @@ impl Drop for Engine {
     }
 }
 
+fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn runtime_for(ledger: &Ledger) -> Result<Runtime, LedgerError> {
+    let runtime = Builder::new_current_thread().enable_time().build();
+    runtime.at("start a runtime for", ledger.root())
+}
+
 /// A vault that is gone must not be replaced by an empty one: new keys would be made for old labels.
-fn vault_is_there(ledger: &Ledger, sequencers: &[Sequencer]) -> Result<(), LedgerError> {
+pub(crate) fn vault_is_there(ledger: &Ledger, is_new: bool) -> Result<(), LedgerError> {
     let path = ledger.folder().vault().join("slots");
-    if path.exists() || sequencers.iter().all(|sequencer| sequencer.state().events() == 0) {
+    if path.exists() || is_new {
         return Ok(());
     }
     Err(LedgerError::Vault(format!(
@@ -273,34 +401,59 @@ fn vault_is_there(ledger: &Ledger, sequencers: &[Sequencer]) -> Result<(), Ledge
     )))
 }
 
+/// Destroys the keys of labels that have an erasure entry.
+pub(crate) fn destroy_erased(
+    vault: &Vault,
+    labels: impl Iterator<Item = Label>,
+    notices: &mut Vec<String>,
+) -> Result<(), LedgerError> {
+    let destroyed = vault.destroy(labels)?;
+    if destroyed > 0 {
+        notices.push(format!(
+            "vault: destroyed {destroyed} keys of customers whose erasure is on record"
+        ));
+    }
+    Ok(())
+}
+
 fn take_up(
     ledger: &Ledger,
-    bus: &EmbeddedBus,
+    bus: &dyn Bus,
     runtime: &Runtime,
     shard: u32,
     observer: &Arc<dyn Observer>,
     notices: &mut Vec<String>,
 ) -> Result<Sequencer, LedgerError> {
     let info = runtime.block_on(bus.info(shard))?;
-    let outside = ledger.outside()?;
-    let place =
-        Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
-    let sources = Sources {
-        folder: ledger.folder(),
-        outside,
-        shard,
-        origin: log_origin(ledger.name(), place),
-        signer: keys::read(&ledger.folder().keys().join(keys::log_file(shard)))?,
-        observer: Arc::clone(observer),
-        stream: info.id,
-    };
-    let sequencer = recover(sources, notices)?;
+    let sequencer = recover(sources(ledger, shard, observer, info.id, None)?, notices)?;
     same_stream(ledger, bus, runtime, shard)?;
     Ok(sequencer)
 }
 
+/// What a shard of a ledger is taken up from.
+pub(crate) fn sources<'a>(
+    ledger: &'a Ledger,
+    shard: u32,
+    observer: &Arc<dyn Observer>,
+    stream: StreamId,
+    view: Option<watch::Sender<Arc<ShardView>>>,
+) -> Result<Sources<'a>, LedgerError> {
+    let place =
+        Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+    Ok(Sources {
+        folder: ledger.folder(),
+        outside: ledger.outside()?,
+        shard,
+        origin: log_origin(ledger.name(), place),
+        signer: keys::read(&ledger.folder().keys().join(keys::log_file(shard)))?,
+        observer: Arc::clone(observer),
+        stream,
+        view,
+    })
+}
+
 /// The message at the cursor must be the one that was read there.
-fn same_stream(ledger: &Ledger, bus: &EmbeddedBus, runtime: &Runtime, shard: u32) -> Result<(), LedgerError> {
+fn same_stream(ledger: &Ledger, bus: &dyn Bus, runtime: &Runtime, shard: u32) -> Result<(), LedgerError> {
     let Some(cursor) = Register::peek(&ledger.folder().register(shard))?.and_then(|head| head.cursor) else {
         return Ok(());
     };
@@ -335,9 +488,10 @@ fn same_stream(ledger: &Ledger, bus: &EmbeddedBus, runtime: &Runtime, shard: u32
     }
 }
 
+/// The thread that sequences all shards of an embedded bus, in turn.
 struct Work {
     sequencers: Vec<Sequencer>,
-    bus: Arc<EmbeddedBus>,
+    bus: Arc<dyn Bus>,
     asked: mpsc::Receiver<Question>,
     wake: Arc<Notify>,
     stop: Arc<AtomicBool>,
@@ -360,7 +514,7 @@ impl Work {
                 .zip(&mut halted)
                 .filter(|(_, halted)| !**halted)
             {
-                match round(&runtime, &self.bus, sequencer) {
+                match round(&runtime, &*self.bus, sequencer) {
                     Ok(some) => worked |= some,
                     Err(error) => {
                         sequencer.halt(&error);
@@ -369,8 +523,8 @@ impl Work {
                     }
                 }
             }
-            while let Ok(question) = self.asked.try_recv() {
-                question(&self.sequencers);
+            while let Ok((shard, question)) = self.asked.try_recv() {
+                question(&self.sequencers[shard as usize]);
             }
             if stopping && !worked {
                 break;
@@ -397,7 +551,7 @@ impl Work {
     }
 }
 
-fn round(runtime: &Runtime, bus: &EmbeddedBus, sequencer: &mut Sequencer) -> Result<bool, LedgerError> {
+fn round(runtime: &Runtime, bus: &dyn Bus, sequencer: &mut Sequencer) -> Result<bool, LedgerError> {
     let messages = runtime.block_on(bus.read(sequencer.shard(), sequencer.cursor(), ROUND_BYTES))?;
     sequencer.take(&messages)?;
     Ok(!messages.is_empty())
@@ -408,11 +562,15 @@ fn round(runtime: &Runtime, bus: &EmbeddedBus, sequencer: &mut Sequencer) -> Res
 pub fn catch_up(ledger: &Ledger) -> Result<Option<Vec<String>>, LedgerError> {
     match Engine::start(ledger) {
         Ok(engine) => {
-            let notices = engine.notices().to_vec();
+            let notices = engine.notices();
             engine.stop()?;
             Ok(Some(notices))
         }
         Err(error) if error.is_locked() => Ok(None),
+        // What is sealed lies in this folder and can be read without the bus.
+        Err(error) if error.is_transient() => Ok(Some(vec![format!(
+            "{error}; shown is what is sealed in this folder"
+        )])),
         Err(error) => Err(error),
     }
 }

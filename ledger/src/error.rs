@@ -96,6 +96,45 @@ pub enum LedgerError {
         /// What is missing or different.
         what: String,
     },
+    /// The bus cannot be reached, or does not answer: trying again may help.
+    #[error("the bus: {0}")]
+    Bus(String),
+    /// The bus refuses what was tried: a right is missing.
+    #[error("the bus refuses: {0}")]
+    Denied(String),
+    /// The bus does not keep what it was given as it must; see `--accept-risk`.
+    #[error("the bus may lose what it acknowledged: {0}. Mend its configuration, or say --accept-risk")]
+    Risk(String),
+    /// Another host leads the shard.
+    #[error("shard {shard} is led by host {holder}, which is at work")]
+    HeldElsewhere {
+        /// The shard.
+        shard: u32,
+        /// The host.
+        holder: String,
+    },
+    /// The lease on the shard was lost to another host.
+    #[error("shard {shard}: the lease was lost; another host goes on")]
+    LeaseLost {
+        /// The shard.
+        shard: u32,
+    },
+    /// This host's archive and what was registered differ.
+    #[error("shard {shard}: {what}")]
+    Diverged {
+        /// The shard.
+        shard: u32,
+        /// What differs.
+        what: String,
+    },
+    /// Another host gave no archive, or a wrong one.
+    #[error("peer {url}: {what}")]
+    Peer {
+        /// Where it is.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A batch that this process signed was refused.
     #[error("rejected: {0}")]
     Rejected(String),
@@ -122,7 +161,12 @@ fn hint(error: &io::Error) -> &'static str {
 impl LedgerError {
     /// Whether another process holds what is needed: trying again later may help.
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Locked { .. })
+        matches!(self, Self::Locked { .. } | Self::HeldElsewhere { .. })
+    }
+
+    /// Whether the bus did not answer: the same thing may go through later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Bus(_))
     }
 
     /// Whether the ledger was checked and the answer is no: an old or another history, a batch refused.

@@ -5,6 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use sharetrail_proof::checkpoint::{Checkpoint, log_origin};
 use sharetrail_proof::entry::Genesis;
 use sharetrail_proof::hash::LeafHash;
@@ -15,6 +16,7 @@ use sharetrail_proof::vrf::VrfSecretKey;
 use zeroize::Zeroizing;
 
 use crate::archive::{LeafWriter, TreeWriter};
+use crate::bus::{BusSettings, NatsBus};
 use crate::engine::Engine;
 use crate::error::{At, LedgerError};
 use crate::files;
@@ -24,6 +26,9 @@ use crate::ledger::{KEK_FILE, Ledger};
 use crate::register::{Head, OutsideCopy, Register};
 use crate::settings::Settings;
 use crate::vault;
+
+/// The recovery key, which belongs offline.
+pub(crate) const RECOVERY_FILE: &str = "recovery.key";
 
 /// What a new ledger is to be.
 #[derive(Clone, Debug)]
@@ -38,6 +43,12 @@ pub struct InitOptions {
     pub store: String,
     /// See [`Settings::outside`].
     pub outside: Option<PathBuf>,
+    /// The distributed bus; none for one in the folder.
+    pub bus: Option<BusSettings>,
+    /// What this host is called among others; one is made up where none is named and the bus is distributed.
+    pub host: Option<Name>,
+    /// Whether a bus whose settings may lose data is taken all the same.
+    pub accept_risk: bool,
 }
 
 impl InitOptions {
@@ -49,6 +60,9 @@ impl InitOptions {
             producer: None,
             store: "sled".into(),
             outside: None,
+            bus: None,
+            host: None,
+            accept_risk: false,
         }
     }
 }
@@ -65,6 +79,8 @@ pub struct Initialised {
     pub policy: PathBuf,
     /// The folder outside of the ledger's.
     pub outside: PathBuf,
+    /// What is to be known of the bus, a line each: risks that were accepted, or that it could not be looked at.
+    pub notices: Vec<String>,
 }
 
 /// Makes a ledger in a folder that is empty or not there.
@@ -78,6 +94,8 @@ pub fn init(root: &Path, options: &InitOptions) -> Result<Initialised, LedgerErr
         default_producer: producer.clone(),
         store: options.store.clone(),
         outside: options.outside.clone(),
+        host: host_name(options)?,
+        bus: options.bus.clone(),
     };
     let outside = settings.outside_folder()?;
     if resolved(&outside)?.starts_with(resolved(root)?) {
@@ -87,11 +105,15 @@ pub fn init(root: &Path, options: &InitOptions) -> Result<Initialised, LedgerErr
         );
         return Err(LedgerError::Invalid(text));
     }
+    let (nats, notices) = reach_bus(root, &settings, options.accept_risk)?;
     files::make_folder(root)?;
     let folder = Folder::new(root);
     make_folders(&folder, &outside)?;
     make_shards(&folder, &outside, &settings)?;
     TreeWriter::sync(root)?;
+    if let Some(nats) = nats {
+        wait_for(nats.make())?;
+    }
     // From here on the folder is a ledger.
     settings.write(&folder.settings())?;
     let ledger = Ledger::open(root)?;
@@ -101,10 +123,49 @@ pub fn init(root: &Path, options: &InitOptions) -> Result<Initialised, LedgerErr
     Ok(Initialised {
         ledger,
         kek: outside.join(KEK_FILE),
-        recovery_key: outside.join("recovery.key"),
+        recovery_key: outside.join(RECOVERY_FILE),
         policy: folder.policy(),
         outside,
+        notices,
     })
+}
+
+/// What the host is called: only where there can be others.
+fn host_name(options: &InitOptions) -> Result<Option<Name>, LedgerError> {
+    if options.bus.is_none() {
+        return Ok(None);
+    }
+    if let Some(host) = &options.host {
+        return Ok(Some(host.clone()));
+    }
+    let made_up = format!("host-{}", HEXLOWER.encode(&files::random::<4>()?));
+    Ok(Some(Name::new(&made_up).expect("letters, digits and a hyphen")))
+}
+
+/// Connects to the bus, if it is a distributed one, before anything is made; refuses one that may lose data.
+fn reach_bus(
+    root: &Path,
+    settings: &Settings,
+    accept_risk: bool,
+) -> Result<(Option<NatsBus>, Vec<String>), LedgerError> {
+    let Some(bus) = &settings.bus else {
+        return Ok((None, Vec::new()));
+    };
+    let nats = NatsBus::connect(&settings.name, settings.shards, bus, root)?;
+    let notices = match wait_for(nats.risks())? {
+        Err(why) => vec![format!("cannot check how the bus keeps its data: {why}")],
+        Ok(risks) if risks.is_empty() || accept_risk => {
+            risks.into_iter().map(|risk| format!("risk accepted: {risk}")).collect()
+        }
+        Ok(risks) => return Err(LedgerError::Risk(risks.join("; "))),
+    };
+    Ok((Some(nats), notices))
+}
+
+fn wait_for<T>(future: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let failed = |error: std::io::Error| LedgerError::Stopped(format!("no runtime: {error}"));
+    runtime.map_err(failed)?.block_on(future)
 }
 
 fn check(root: &Path, options: &InitOptions, producer: &Name) -> Result<(), LedgerError> {
@@ -119,20 +180,24 @@ fn check(root: &Path, options: &InitOptions, producer: &Name) -> Result<(), Ledg
             "{producer} is a reserved name; choose another for the producer"
         )));
     }
-    let there = match std::fs::read_dir(root) {
-        Ok(mut items) => items.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error).at("read", root),
-    };
-    if there {
+    if holds_anything(root)? {
         Err(LedgerError::NotEmpty(root.to_owned()))
     } else {
         Ok(())
     }
 }
 
+/// Whether there is anything in a folder; a folder that is not there holds nothing.
+pub(crate) fn holds_anything(folder: &Path) -> Result<bool, LedgerError> {
+    match std::fs::read_dir(folder) {
+        Ok(mut items) => Ok(items.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("read", folder),
+    }
+}
+
 /// Where a path that need not exist leads to: without `..`, and with the links of the part that exists followed.
-fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
+pub(crate) fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
     let mut plain = PathBuf::new();
     for part in std::path::absolute(path).at("find", path)?.components() {
         match part {
@@ -150,7 +215,7 @@ fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
     Ok(there.canonicalize().at("find", &there)?.join(rest))
 }
 
-fn make_folders(folder: &Folder, outside: &Path) -> Result<(), LedgerError> {
+pub(crate) fn make_folders(folder: &Folder, outside: &Path) -> Result<(), LedgerError> {
     for path in [folder.keys(), folder.vault(), folder.bus(), folder.outbox()] {
         files::make_private_folder(&path)?;
     }
@@ -162,7 +227,7 @@ fn make_shards(folder: &Folder, outside: &Path, settings: &Settings) -> Result<(
     files::write_private(&folder.keys().join(keys::VRF_FILE), &vault::vrf_text(&seed))?;
     files::write_private(&outside.join(KEK_FILE), &vault::kek_text()?)?;
     let operator = keys::make(&folder.keys().join(keys::producer_file(OPERATOR)), OPERATOR)?;
-    let recovery = keys::make(&outside.join("recovery.key"), RECOVERY)?;
+    let recovery = keys::make(&outside.join(RECOVERY_FILE), RECOVERY)?;
     let vrf = VrfSecretKey::from_seed(&seed).public();
     let mut logs = Vec::new();
     for shard in Shard::all(settings.shards) {
@@ -187,7 +252,7 @@ fn make_shards(folder: &Folder, outside: &Path, settings: &Settings) -> Result<(
 }
 
 /// Puts the genesis entry on record, by the same steps as the sequencer's.
-fn first_leaf(
+pub(crate) fn first_leaf(
     folder: &Folder,
     outside: &Path,
     genesis: &Genesis,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sharetrail_proof::entry::RegistryAction;
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{Name, OPERATOR, RECOVERY};
-use sharetrail_proof::note::NoteSigner;
+use sharetrail_proof::note::{NoteSigner, VerifierKey};
 
 use crate::engine::Engine;
 use crate::error::{At, LedgerError};
@@ -94,11 +94,11 @@ pub struct KeyStatus {
 }
 
 /// All keys that shard 0's log knows, ended ones too.
-pub fn list(engine: &Engine) -> Result<Vec<KeyStatus>, LedgerError> {
-    let registry = engine.registry()?;
+pub fn list(ledger: &Ledger) -> Result<Vec<KeyStatus>, LedgerError> {
+    let registry = ledger.registry()?;
     let mut found = Vec::new();
     for (party, keys) in registry.parties() {
-        let private = producer_signer(engine.ledger(), party)
+        let private = producer_signer(ledger, party)
             .ok()
             .map(|signer| signer.verifier().clone());
         found.extend(keys.keys.iter().map(|period| KeyStatus {
@@ -123,30 +123,44 @@ fn not_reserved(name: &Name) -> Result<(), LedgerError> {
 /// Makes a producer's key and registers party and key in every shard. Returns when that is sealed everywhere. Asked again
 /// after an interruption, it finishes what was begun.
 pub fn add_producer(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
+    let signer = own_key(engine.ledger(), producer)?;
+    if register(engine, producer, signer.verifier())? {
+        return Ok(());
+    }
+    Err(has_a_key(producer))
+}
+
+fn has_a_key(producer: &Name) -> LedgerError {
+    LedgerError::Invalid(format!(
+        "{producer} has a valid key already; `sharetrail keys rotate {producer}` gives it another"
+    ))
+}
+
+/// The producer's key in the ledger's folder, made if there is none.
+pub fn own_key(ledger: &Ledger, producer: &Name) -> Result<NoteSigner, LedgerError> {
+    not_reserved(producer)?;
+    let path = producer_path(ledger, producer);
+    if path.exists() {
+        read(&path)
+    } else {
+        make(&path, producer.as_str())
+    }
+}
+
+/// Registers a producer with a key whose private half may lie anywhere. Returns when that is sealed in every shard. Asked
+/// again with the same key, it finishes what was begun. Whether there was anything to do.
+pub fn register(engine: &Engine, producer: &Name, key: &VerifierKey) -> Result<bool, LedgerError> {
     not_reserved(producer)?;
     let _turn = engine.registry_turn();
     let finished = operator::even_out(engine)?;
     let registry = engine.registry()?;
-    let path = producer_path(engine.ledger(), producer);
-    let signer = if path.exists() {
-        read(&path)?
-    } else {
-        make(&path, producer.as_str())?
-    };
     let known = registry.party(producer);
-    if finished
-        && known.is_some_and(|keys| {
-            keys.keys
-                .iter()
-                .any(|p| p.until.is_none() && p.key == *signer.verifier())
-        })
-    {
-        return Ok(());
+    let is_valid = |period: &sharetrail_proof::registry::KeyPeriod| period.until.is_none();
+    if known.is_some_and(|keys| keys.keys.iter().any(|period| is_valid(period) && period.key == *key)) {
+        return Ok(finished);
     }
-    if known.is_some_and(|keys| keys.keys.iter().any(|period| period.until.is_none())) {
-        return Err(LedgerError::Invalid(format!(
-            "{producer} has a valid key already; `sharetrail keys rotate {producer}` gives it another"
-        )));
+    if known.is_some_and(|keys| keys.keys.iter().any(is_valid)) {
+        return Err(has_a_key(producer));
     }
     let mut actions = Vec::new();
     if known.is_none() {
@@ -156,47 +170,67 @@ pub fn add_producer(engine: &Engine, producer: &Name) -> Result<(), LedgerError>
             contact: None,
         });
     }
-    actions.push(RegistryAction::KeyRegistered {
-        key: signer.verifier().to_string(),
-    });
-    operator::record(engine, producer, &actions)
+    actions.push(RegistryAction::KeyRegistered { key: key.to_string() });
+    operator::record(engine, producer, &actions).map(|()| true)
 }
 
 /// Gives a producer a new key; the old one ends with the same entry. Returns when that is sealed everywhere.
 pub fn rotate(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
+    let registry = engine.registry()?;
+    if registry
+        .party(producer)
+        .is_none_or(|keys| keys.keys.iter().all(|period| period.until.is_some()))
+    {
+        return Err(no_key_to_rotate(producer));
+    }
+    let new = next_key(engine.ledger(), producer)?;
+    rotate_to(engine, producer, new.verifier())?;
+    put_next_key(engine.ledger(), producer)
+}
+
+fn no_key_to_rotate(producer: &Name) -> LedgerError {
+    LedgerError::Invalid(format!(
+        "{producer} has no valid key to rotate; `sharetrail keys add {producer}` gives it one"
+    ))
+}
+
+/// The key that a rotation leads to. One that an interrupted rotation left is used, so that the registry and the file end
+/// up the same.
+pub fn next_key(ledger: &Ledger, producer: &Name) -> Result<NoteSigner, LedgerError> {
+    not_reserved(producer)?;
+    let new = producer_path(ledger, producer).with_added_extension("new");
+    if new.exists() {
+        read(&new)
+    } else {
+        make(&new, producer.as_str())
+    }
+}
+
+/// Puts the key that a rotation led to in the place of the one before, once it is registered.
+pub fn put_next_key(ledger: &Ledger, producer: &Name) -> Result<(), LedgerError> {
+    let path = producer_path(ledger, producer);
+    std::fs::rename(path.with_added_extension("new"), &path).at("replace", &path)?;
+    files::sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Registers a new key of a producer; the old one ends with the same entry. Returns when that is sealed everywhere.
+pub fn rotate_to(engine: &Engine, producer: &Name, key: &VerifierKey) -> Result<(), LedgerError> {
     not_reserved(producer)?;
     let _turn = engine.registry_turn();
     operator::even_out(engine)?;
-    let path = producer_path(engine.ledger(), producer);
-    let new = path.with_added_extension("new");
-    let has_key =
-        |keys: &sharetrail_proof::registry::PartyKeys| keys.keys.iter().any(|period| period.until.is_none());
-    if !engine.registry()?.party(producer).is_some_and(has_key) {
-        let text =
-            format!("{producer} has no valid key to rotate; `sharetrail keys add {producer}` gives it one");
-        return Err(LedgerError::Invalid(text));
-    }
-    // A key that an interrupted rotation left is used, so that the registry and the file end up the same.
-    let signer = if new.exists() {
-        read(&new)?
-    } else {
-        make(&new, producer.as_str())?
-    };
-    let registered = engine
-        .registry()?
+    let registry = engine.registry()?;
+    let known = registry
         .party(producer)
-        .is_some_and(|keys| keys.keys.iter().any(|p| p.key == *signer.verifier()));
-    if !registered {
-        operator::record(
-            engine,
-            producer,
-            &[RegistryAction::KeyRotated {
-                key: signer.verifier().to_string(),
-            }],
-        )?;
+        .map(|keys| keys.keys.as_slice())
+        .unwrap_or_default();
+    if known.iter().any(|period| period.key == *key) {
+        return Ok(());
     }
-    std::fs::rename(&new, &path).at("replace", &path)?;
-    files::sync_folder(path.parent().unwrap_or(Path::new(".")))
+    if !known.iter().any(|period| period.until.is_none()) {
+        return Err(no_key_to_rotate(producer));
+    }
+    let action = RegistryAction::KeyRotated { key: key.to_string() };
+    operator::record(engine, producer, &[action])
 }
 
 /// Ends all keys of a producer. Returns when that is sealed everywhere. Nothing it signs is accepted from then on.

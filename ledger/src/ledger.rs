@@ -12,19 +12,23 @@ use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::{ChainId, LedgerId, Name};
 use sharetrail_proof::note::Note;
 use sharetrail_proof::policy::Policy;
+use sharetrail_proof::registry::Registry;
 
 use crate::archive::{LeafFiles, Reader};
+use crate::bus::NatsBus;
 use crate::error::{At, LedgerError};
+use crate::facts::Facts;
 use crate::folder::Folder;
 use crate::keys;
 use crate::register::Register;
+use crate::sequencer::state_at;
 use crate::settings::Settings;
 use crate::vault::{Vault, VaultPaths};
 
 struct Inner {
     folder: Folder,
     settings: Settings,
-    genesis: Vec<Genesis>,
+    facts: Arc<Facts>,
 }
 
 /// A ledger's folder, opened; cheap to clone.
@@ -44,11 +48,16 @@ impl Ledger {
         let genesis = (0..settings.shards)
             .map(|shard| genesis(&folder, shard, &settings))
             .collect::<Result<_, _>>()?;
+        let facts = Arc::new(Facts {
+            name: settings.name.clone(),
+            id: settings.id,
+            genesis,
+        });
         Ok(Self {
             inner: Arc::new(Inner {
                 folder,
                 settings,
-                genesis,
+                facts,
             }),
         })
     }
@@ -91,12 +100,30 @@ impl Ledger {
         self.inner.settings.shards
     }
 
+    /// What never changes of the ledger.
+    pub fn facts(&self) -> &Arc<Facts> {
+        &self.inner.facts
+    }
+
     /// The genesis entry of a shard that exists.
     ///
     /// # Panics
     /// If `shard` is not below [`Ledger::shards`].
     pub fn genesis(&self, shard: u32) -> &Genesis {
-        &self.inner.genesis[shard as usize]
+        &self.inner.facts.genesis[shard as usize]
+    }
+
+    /// What this host is called among others that work on the ledger.
+    pub(crate) fn host(&self) -> Result<Name, LedgerError> {
+        let missing = || LedgerError::Invalid("ledger.toml does not say what this host is called; add `host = \"…\"`".into());
+        self.settings().host.clone().ok_or_else(missing)
+    }
+
+    /// Connects to the distributed bus that `ledger.toml` names.
+    pub fn connect(&self) -> Result<NatsBus, LedgerError> {
+        let missing = || LedgerError::Invalid("the bus of this ledger lies in its folder; there is none to connect to".into());
+        let bus = self.settings().bus.as_ref().ok_or_else(missing)?;
+        NatsBus::connect(self.name(), self.shards(), bus, self.root())
     }
 
     /// The trust policy to hand out.
@@ -117,6 +144,12 @@ impl Ledger {
     /// A shard's archive at the checkpoint that is published now.
     pub fn reader(&self, shard: u32) -> Result<Reader, LedgerError> {
         Reader::open(shard, &self.folder().log(shard), &self.folder().sealed(shard))
+    }
+
+    /// The registry as shard 0's log has it at its published checkpoint.
+    pub fn registry(&self) -> Result<Registry, LedgerError> {
+        let size = self.reader(0)?.size();
+        Ok(state_at(self.folder(), 0, size)?.registry().clone())
     }
 
     /// Where batch `number` of a chain is, once it is on record.

@@ -10,7 +10,6 @@ use sharetrail_proof::entry::{Entry, REGISTRY, RegistryAction, RegistryEntry, Re
 use sharetrail_proof::hash::{LeafHash, LeafIndex};
 use sharetrail_proof::name::{Name, OPERATOR};
 
-use crate::bus::Bus;
 use crate::chain::Chain;
 use crate::engine::Engine;
 use crate::error::LedgerError;

@@ -48,6 +48,43 @@ pub(crate) struct Head {
     pub(crate) cursor: Option<Cursor>,
 }
 
+/// What kind of thing happened to a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum IncidentKind {
+    /// Messages are missing in the stream.
+    Gap,
+    /// The stream ends before what was read of it, or holds something else there.
+    StreamRolledBack,
+    /// Another stream stands in the place of the one that was read.
+    StreamReplaced,
+    /// The register on the bus was behind what was signed.
+    RegisterRolledBack,
+    /// This host's archive and the registered checkpoint differed; it was copied from a peer.
+    Diverged,
+    /// The operator closed the stream and opened the next.
+    StreamClosed,
+    /// This host took the shard over.
+    TakenOver,
+    /// No second archive held a checkpoint in time.
+    SingleCopy,
+}
+
+/// Something that happened to a shard and that the operator should know of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When it was last seen, Unix seconds.
+    pub time: u64,
+    /// What kind.
+    pub kind: IncidentKind,
+    /// What exactly, with the place.
+    pub what: String,
+}
+
+/// Incidents that are kept of a shard.
+const INCIDENTS_MAX: usize = 1_000;
+
 /// The register of one shard, opened for writing.
 #[derive(Debug)]
 pub(crate) struct Register {
@@ -137,6 +174,33 @@ impl Register {
         let file = File::open(&path).at("open", &path)?;
         file.read_exact_at(&mut bytes, number * 8).at("read", &path)?;
         Ok(LeafIndex(u64::from_be_bytes(bytes)))
+    }
+
+    /// Notes something that the operator should know of; the last 1,000 are kept.
+    pub(crate) fn incident(&self, kind: IncidentKind, what: String) -> Result<(), LedgerError> {
+        let path = self.folder.join("incidents");
+        let time = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
+        let mut incidents = Self::incidents(&self.folder)?;
+        // The same thing met again and again is one incident, with the time at which it was last seen.
+        incidents.retain(|known| known.kind != kind || known.what != what);
+        incidents.push(Incident { time, kind, what });
+        let first = incidents.len().saturating_sub(INCIDENTS_MAX);
+        let mut text = Vec::new();
+        for incident in &incidents[first..] {
+            text.extend(serde_json::to_vec(incident).expect("strings and numbers always serialise"));
+            text.push(b'\n');
+        }
+        files::replace(&path, &text, 0o600)
+    }
+
+    /// What was noted for the operator, oldest first.
+    pub(crate) fn incidents(folder: &Path) -> Result<Vec<Incident>, LedgerError> {
+        let bytes = files::read_if_there(&folder.join("incidents"))?.unwrap_or_default();
+        let lines = bytes.split(|&byte| byte == b'\n');
+        // A line that does not parse was not written by this version.
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 
     /// Keeps a rejected note with its reason.

@@ -7,19 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 use sharetrail_proof::checkpoint::log_origin;
 use sharetrail_proof::entry::{EVENT, Entry};
-use sharetrail_proof::frame::{self, Frame};
+use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{ChainId, Name, Shard};
 
-use crate::archive::LeafFiles;
-use crate::bus::{self, Bus, StreamId};
+use crate::archive::{Leaf, LeafFiles, frame_of, scan_batches};
+use crate::bus::{self, StreamId};
 use crate::engine::Engine;
 use crate::error::{At, LedgerError};
 use crate::files;
@@ -28,7 +27,7 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::register::{OutsideCopy, Register};
 use crate::sequencer::{
-    Sequencer, Sources, Unobserved, batch_in, fresh_cursor, message_hash, note_text, recover_behind, stated,
+    Sequencer, Sources, Unobserved, fresh_cursor, message_hash, note_text, recover_behind, stated,
 };
 use crate::vault::Vault;
 
@@ -209,7 +208,8 @@ fn restore_shard(
     Ok((done, nexts))
 }
 
-fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
+/// What a shard is taken up from to bring back what it lacks; nobody watches, and the stream is another.
+pub(crate) fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
     let place =
         Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
     Ok(Sources {
@@ -220,6 +220,7 @@ fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
         signer: keys::read(&ledger.folder().keys().join(keys::log_file(shard)))?,
         observer: Arc::new(Unobserved),
         stream: StreamId(files::random()?),
+        view: None,
     })
 }
 
@@ -307,30 +308,14 @@ fn adopt(
     let sealed_folder = copy.sealed(shard);
     let have = LeafFiles::count_beyond(&sealed_folder, sequencer.size())?;
     let to = TreeSize(known.0.min(sequencer.size().0 + have));
-    let mut group: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let (mut wanted, mut failed) = (0, None);
-    LeafFiles::new(&sealed_folder).scan(LeafIndex(sequencer.size().0), to, &mut |_, entry, sealed| {
-        if group.is_empty() {
-            wanted = batch_in(entry).map_or(1, |batch| batch.count as usize + 1);
-        }
-        group.push((entry.to_vec(), sealed.to_vec()));
-        if group.len() < wanted {
-            return ControlFlow::Continue(());
-        }
-        let frame = frame_of(&group);
-        let taken = sequencer
-            .adopt(&frame)
-            .and_then(|()| tally.count_frame(&vault, &frame));
-        group.clear();
-        match taken {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    let from = LeafIndex(sequencer.size().0);
+    let mut each = |batch: &[Leaf]| {
+        let frame = frame_of(batch);
+        sequencer.adopt(&frame)?;
+        tally.count_frame(&vault, &frame)
+    };
+    // A last batch that is cut off is left: what is missing then is told.
+    scan_batches(&sealed_folder, from, to, &mut each).map(drop)
 }
 
 impl Tally {
@@ -355,14 +340,6 @@ impl Tally {
         }
         Ok(())
     }
-}
-
-/// The frame that a batch came in, made again from the archive.
-fn frame_of(group: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let note = String::from_utf8_lossy(group[0].0.get(1..).unwrap_or_default());
-    let entries: Vec<&[u8]> = group[1..].iter().map(|(entry, _)| entry.as_slice()).collect();
-    let sealed: Vec<&[u8]> = group[1..].iter().map(|(_, sealed)| sealed.as_slice()).collect();
-    frame::encode(&note, &entries, &sealed)
 }
 
 struct Unsealed {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sharetrail_proof::name::{LedgerId, Name};
 
+use crate::bus::BusSettings;
 use crate::error::{At, LedgerError};
 use crate::files;
 
@@ -33,6 +34,12 @@ pub struct Settings {
     /// `~/.local/state/sharetrail`; in it, a folder with the ledger's id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outside: Option<PathBuf>,
+    /// What this host is called among those that work on the ledger; set where the bus is a cluster.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<Name>,
+    /// The distributed bus; none where the bus lies in the folder.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bus: Option<BusSettings>,
 }
 
 const HEAD: &str = "# Settings of a Sharetrail ledger. `name`, `id` and `shards` never change.\n";

@@ -15,12 +15,17 @@ use sharetrail_proof::name::{ChainId, LedgerId, Name};
 use sharetrail_proof::note::Note;
 
 use crate::archive::Reader;
-use crate::bus;
+use crate::bus::nats::ReplicaState;
 use crate::error::LedgerError;
 use crate::files;
 use crate::ledger::Ledger;
-use crate::register::{OutsideCopy, Register};
+use crate::register::{Incident, OutsideCopy, Register};
 use crate::sequencer::stated;
+
+mod far;
+
+/// Incidents that are shown of a shard.
+const INCIDENTS_SHOWN: usize = 10;
 
 /// A ledger at a glance.
 #[derive(Clone, Debug, Serialize)]
@@ -35,8 +40,53 @@ pub struct Status {
     pub held: bool,
     /// That process, where it left its number.
     pub held_by: Option<u32>,
+    /// The distributed bus, where there is one.
+    pub bus: Option<BusStatus>,
     /// Shard by shard.
     pub shards: Vec<ShardStatus>,
+}
+
+/// A distributed bus at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct BusStatus {
+    /// Where it is.
+    pub url: String,
+    /// What this host is called.
+    pub host: String,
+    /// Why nothing more can be said of it, if so.
+    pub unreachable: Option<String>,
+    /// Settings that may lose data.
+    pub risks: Vec<String>,
+    /// Why its settings could not be looked at, if so.
+    pub cannot_check: Option<String>,
+    /// The hosts that gave a sign of life, with whether they have ended.
+    pub hosts: Vec<HostStatus>,
+}
+
+/// A host at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostStatus {
+    /// What it is called.
+    pub name: String,
+    /// Where its archive can be copied from.
+    pub url: Option<String>,
+    /// Whether it ended cleanly.
+    pub ended: bool,
+}
+
+/// What the register on the bus says of a shard.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LeaseStatus {
+    /// Who leads it; nobody between a clean stop and the next start.
+    pub holder: Option<String>,
+    /// How often the lease was taken.
+    pub term: u64,
+    /// Leaves of the registered checkpoint.
+    pub leaves: u64,
+    /// What the replicas of the stream say of themselves.
+    pub replicas: Vec<ReplicaState>,
+    /// Why the replicas could not be asked, if so.
+    pub cannot_check: Option<String>,
 }
 
 /// A shard at a glance.
@@ -60,6 +110,10 @@ pub struct ShardStatus {
     pub stream_messages: u64,
     /// Messages that are accepted and not sequenced yet.
     pub waiting: u64,
+    /// What the register on the bus says, where the bus is distributed and could be reached.
+    pub lease: Option<LeaseStatus>,
+    /// What happened that the operator should know of, the newest last; at most ten.
+    pub incidents: Vec<Incident>,
     /// Rejected batches that are kept.
     pub rejected: u64,
     /// Its chains.
@@ -84,8 +138,10 @@ pub struct ChainStatus {
 /// Reads the state of a ledger.
 pub fn status(ledger: &Ledger) -> Result<Status, LedgerError> {
     let holder = ledger.folder().holder();
+    let (bus, seen) = far::look(ledger)?;
     let shards: Vec<ShardStatus> = (0..ledger.shards())
-        .map(|shard| shard_status(ledger, shard, holder.held))
+        .zip(seen)
+        .map(|(shard, seen)| shard_status(ledger, shard, holder.held, seen))
         .collect::<Result<_, _>>()?;
     Ok(Status {
         ledger: ledger.name().clone(),
@@ -93,6 +149,7 @@ pub fn status(ledger: &Ledger) -> Result<Status, LedgerError> {
         events: shards.iter().map(|shard| shard.events).sum(),
         held: holder.held,
         held_by: holder.pid,
+        bus,
         shards,
     })
 }
@@ -102,13 +159,22 @@ struct Counts {
     heads: BTreeMap<ChainId, ChainHead>,
 }
 
-fn shard_status(ledger: &Ledger, shard: u32, held: bool) -> Result<ShardStatus, LedgerError> {
+fn shard_status(
+    ledger: &Ledger,
+    shard: u32,
+    held: bool,
+    seen: far::Seen,
+) -> Result<ShardStatus, LedgerError> {
     let folder = ledger.folder();
     let copy = OutsideCopy::peek(&ledger.outside()?, shard)?;
     let reader = ledger.reader(shard)?;
     let counts = count(ledger, shard, &reader)?;
     let head = Register::peek(&folder.register(shard))?;
-    let stream = bus::peek(&folder.bus().join(shard.to_string()))?;
+    let far::Seen {
+        stream,
+        lease,
+        problems: mut troubles,
+    } = seen;
     let read = head
         .as_ref()
         .and_then(|head| head.cursor.as_ref())
@@ -126,6 +192,9 @@ fn shard_status(ledger: &Ledger, shard: u32, held: bool) -> Result<ShardStatus, 
         head_index: head.index,
     };
     let chains: Vec<ChainStatus> = counts.heads.iter().map(chain).collect();
+    let mut incidents = Register::incidents(&folder.register(shard))?;
+    incidents.drain(..incidents.len().saturating_sub(INCIDENTS_SHOWN));
+    troubles.extend(problems(ledger, copy.as_deref(), &reader, held)?);
     Ok(ShardStatus {
         shard,
         leaves: reader.size().0,
@@ -136,9 +205,11 @@ fn shard_status(ledger: &Ledger, shard: u32, held: bool) -> Result<ShardStatus, 
         stream: stream.map_or_else(|| "none".into(), |stream| stream.id.to_string()),
         stream_messages: stream.map_or(0, |stream| stream.last.0),
         waiting: stream.map_or(0, |stream| stream.last.0.saturating_sub(read)),
+        lease,
+        incidents,
         rejected: Register::rejected_total(&folder.register(shard))?,
         chains,
-        problems: problems(ledger, copy.as_deref(), &reader, held)?,
+        problems: troubles,
     })
 }
 

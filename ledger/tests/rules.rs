@@ -220,7 +220,7 @@ fn keys_count_from_their_entry_to_the_next() {
         let seq = publish(&engine, 0, &till, frame);
         assert!(decided(&engine, 0, seq));
     }
-    let periods: Vec<_> = keys::list(&engine)
+    let periods: Vec<_> = keys::list(engine.ledger())
         .unwrap()
         .into_iter()
         .filter(|key| key.party == till)

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
-use sharetrail_proof::hash::LeafIndex;
 
 use crate::error::PublishError;
-use crate::tickets::Tickets;
+use crate::tickets::{OnRecord, Tickets};
 
 /// How far a recording is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -169,8 +168,8 @@ impl Tickets for Bulk {
     fn accepted(&self, _: u64) {
         self.accepted.fetch_add(1, Ordering::AcqRel);
     }
-    fn sealed(&self, _: u64, _: u32, _: LeafIndex, already: bool) {
-        let counter = if already { &self.skipped } else { &self.sealed };
+    fn sealed(&self, _: u64, place: OnRecord) {
+        let counter = if place.already { &self.skipped } else { &self.sealed };
         counter.fetch_add(1, Ordering::AcqRel);
     }
 }

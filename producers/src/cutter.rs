@@ -1,19 +1,21 @@
 //! Cutting batches: one thread that sees all events in order, so that a repeat is found and numbers rise.
 //!
-//! In scope: repeats among events on their way, batches by count and bytes, signing, handing to the bus.
-//! Out of scope: waiting for what comes back ([`crate::sealer`]). Trust: prepared events come from this process.
+//! In scope: repeats among events on their way, batches by count and bytes; where the bus is durable here, signing and
+//! handing to it. Out of scope: waiting for what comes back ([`crate::sealer`]), and the outbox ([`crate::courier`]).
+//! Trust: prepared events come from this process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sharetrail_ledger::bus::{Bus, BusFuture, StreamSeq};
-use sharetrail_ledger::{Chain, Cut, LedgerError};
+use sharetrail_ledger::{Chain, Cut};
 use sharetrail_proof::batch::MAX_BATCH_ENTRIES;
 use sharetrail_proof::entry::EVENT_BYTES;
 use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::ChainId;
 
 use crate::error::PublishError;
-use crate::index::{EventKey, Moving, Seen};
+use crate::moving::{Moving, Seen};
+use crate::outbox::EventName;
 use crate::prepare::{NewEvent, Prepared, Ready};
 use crate::tickets::Ticket;
 
@@ -25,7 +27,7 @@ const EVENT_MAX: usize = 70_000;
 /// An event in a batch.
 pub(crate) struct BatchEvent {
     pub(crate) ticket: Ticket,
-    pub(crate) key: EventKey,
+    pub(crate) name: EventName,
     pub(crate) entry: [u8; EVENT_BYTES],
     pub(crate) sealed: Vec<u8>,
 }
@@ -105,28 +107,54 @@ struct Open {
     bytes: usize,
 }
 
+/// Where a shard's events go once they make a batch.
+pub(crate) enum Way {
+    /// Signed and handed to the bus here; what is on the bus is durable.
+    Direct {
+        chains: Arc<Chains>,
+        out: tokio::sync::mpsc::Sender<InFlight>,
+    },
+    /// To the couriers, one a shard, which keep them in the outbox first.
+    Kept(Vec<tokio::sync::mpsc::Sender<Vec<BatchEvent>>>),
+}
+
+impl Way {
+    fn shards(&self) -> usize {
+        match self {
+            Self::Direct { chains, .. } => chains.shards.len(),
+            Self::Kept(couriers) => couriers.len(),
+        }
+    }
+
+    /// Gives the events back if nobody takes them any more.
+    fn send(&self, shard: u32, events: Vec<BatchEvent>) -> Result<(), Vec<BatchEvent>> {
+        match self {
+            Self::Direct { chains, out } => {
+                let flying = chains.send(shard, events);
+                out.blocking_send(flying).map_err(|gone| gone.0.events)
+            }
+            Self::Kept(couriers) => couriers[shard as usize]
+                .blocking_send(events)
+                .map_err(|gone| gone.0),
+        }
+    }
+}
+
 /// Cuts batches.
 pub(crate) struct Cutter {
-    chains: Arc<Chains>,
     moving: Arc<Moving>,
     open: Vec<Open>,
     cut: u64,
-    out: tokio::sync::mpsc::Sender<InFlight>,
+    way: Way,
 }
 
 impl Cutter {
-    pub(crate) fn new(
-        chains: &Arc<Chains>,
-        moving: &Arc<Moving>,
-        out: tokio::sync::mpsc::Sender<InFlight>,
-    ) -> Self {
-        let open = chains.shards.iter().map(|_| Open::default()).collect();
+    pub(crate) fn new(moving: &Arc<Moving>, way: Way) -> Self {
         Self {
-            chains: Arc::clone(chains),
             moving: Arc::clone(moving),
-            open,
+            open: (0..way.shards()).map(|_| Open::default()).collect(),
             cut: 0,
-            out,
+            way,
         }
     }
 
@@ -140,7 +168,7 @@ impl Cutter {
         for (ticket, ready) in events {
             match ready {
                 Err(error) => ticket.refused(error),
-                Ok(Ready::Known(recorded)) => ticket.sealed(recorded.shard, recorded.index, true),
+                Ok(Ready::Known(recorded)) => ticket.known(recorded.shard, recorded.index),
                 Ok(Ready::New(event)) => self.add(ticket, *event, &sealed),
             }
         }
@@ -157,15 +185,14 @@ impl Cutter {
         let NewEvent {
             shard,
             entry,
-            key,
-            digest,
+            named,
             sealed: range,
             name,
         } = event;
-        match self.moving.see(key, digest, &ticket) {
+        match self.moving.see(named, &ticket) {
             Seen::New => {}
             Seen::Waiting => return,
-            Seen::Recorded(recorded) => return ticket.sealed(recorded.shard, recorded.index, true),
+            Seen::Recorded(recorded) => return ticket.known(recorded.shard, recorded.index),
             Seen::Conflict(recorded) => {
                 let leaf: Option<LeafIndex> = recorded.map(|recorded| recorded.index);
                 return ticket.refused(PublishError::Conflict {
@@ -180,7 +207,7 @@ impl Cutter {
         open.bytes += EVENT_BYTES + 6 + range.len();
         open.events.push(BatchEvent {
             ticket,
-            key,
+            name: named,
             entry,
             sealed: sealed[range].to_vec(),
         });
@@ -195,27 +222,21 @@ impl Cutter {
             return;
         }
         let shard = u32::try_from(shard).expect("a ledger has at most 4,096 shards");
-        let flying = self.chains.send(shard, open.events);
-        if let Err(gone) = self.out.blocking_send(flying) {
-            refuse(
-                &self.moving,
-                gone.0.events,
-                &LedgerError::Stopped("the publisher has ended".into()).to_string(),
-            );
+        if let Err(events) = self.way.send(shard, open.events) {
+            refuse(&self.moving, &events, "the publisher has ended");
         }
     }
 }
 
 /// Tells everybody who waits for these events that they are not on record.
-pub(crate) fn refuse(moving: &Moving, events: Vec<BatchEvent>, reason: &str) {
+pub(crate) fn refuse(moving: &Moving, events: &[BatchEvent], reason: &str) {
+    let stopped = || PublishError::Stopped {
+        reason: reason.to_owned(),
+    };
     for event in events {
-        for waiting in moving.refused(&event.key) {
-            waiting.refused(PublishError::Stopped {
-                reason: reason.to_owned(),
-            });
+        for waiting in moving.refused(&event.name.key) {
+            waiting.refused(stopped());
         }
-        event.ticket.refused(PublishError::Stopped {
-            reason: reason.to_owned(),
-        });
+        event.ticket.refused(stopped());
     }
 }

@@ -1,21 +1,25 @@
-//! What this producer has recorded: a keyed hash of source and id → leaf. On disk, of bounded memory, and made again from
-//! the log and the vault when it is lost.
+//! What this producer has recorded: a keyed hash of source and id → leaf. On disk, of bounded memory. Where the log and
+//! the vault are at hand it is made again from them when it is lost; where they are not, it is all that is known here of
+//! what was recorded, and a row also holds a keyed hash of the content.
 //!
-//! In scope: finding a repeat, following the log, telling two events apart that are on their way. Out of scope:
-//! comparing contents. Trust: whoever finds a leaf here reads it and compares; a wrong row costs a repeat or a refusal,
+//! ```text
+//! row: 16 event key → u32 shard ‖ u64 leaf index [‖ 16 content MAC]
+//! ```
+//! In scope: finding a repeat, following the log. Out of scope: events on their way ([`crate::moving`]), comparing
+//! contents. Trust: whoever finds a leaf here compares the content; a wrong row costs a repeat or a refusal,
 //! never a false record.
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::collections::HashMap;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use sharetrail_ledger::{Ledger, LedgerError, Reader, Vault, files};
+use sharetrail_ledger::{Ledger, Reader, Vault, files};
 use sharetrail_proof::batch::Batch;
 use sharetrail_proof::customer::Sealer;
 use sharetrail_proof::entry::{BATCH, Entry};
@@ -24,7 +28,7 @@ use sharetrail_proof::name::{Label, Name};
 use sharetrail_proof::note::Note;
 
 use crate::error::PublishError;
-use crate::tickets::Ticket;
+use crate::outbox::{ContentMac, EventKey, EventName};
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// Small enough for the processor's cache: every new event is looked for in it and not found.
@@ -40,11 +44,16 @@ const ROWS: usize = 8_192;
 pub(crate) struct Recorded {
     pub(crate) shard: u32,
     pub(crate) index: LeafIndex,
+    /// Of its content, where that was noted.
+    pub(crate) mac: Option<ContentMac>,
 }
 
-/// A keyed hash of an event's source and id. Unlike an entry id it does not depend on the customer, so the same event
-/// under another customer is found as well.
-pub(crate) type EventKey = [u8; 16];
+/// An event that is on record, for the index.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) name: EventName,
+    pub(crate) index: LeafIndex,
+}
 
 /// The index on disk.
 pub(crate) struct Index {
@@ -54,6 +63,8 @@ pub(crate) struct Index {
     /// Whether events are missing from it, so that its cursor must not move.
     broken: AtomicBool,
     keys: Hmac<Sha256>,
+    /// Whether rows hold the content's MAC.
+    macs: bool,
     /// Held as long as the outbox has a user.
     #[expect(dead_code, reason = "held, never read")]
     lock: Arc<File>,
@@ -69,29 +80,54 @@ pub(crate) struct Sources<'a> {
 
 impl Index {
     /// Opens the index of a producer and follows the log to its end. One that is damaged, or does not fit the log, is made
-    /// anew.
-    pub(crate) fn open(sources: Sources<'_>) -> Result<Self, PublishError> {
+    /// anew. `macs`: whether rows hold the content's MAC, for whoever cannot read the archive.
+    pub(crate) fn open(sources: Sources<'_>, lock: &Arc<File>, macs: bool) -> Result<Self, PublishError> {
         let outbox = sources.ledger.outbox(sources.producer);
-        files::make_private_folder(&outbox)?;
-        let lock = Arc::new(outbox_lock(&outbox)?);
         let folder = outbox.join("index");
         let (key, is_new) = index_key(&outbox.join("index.key"))?;
         if !is_new
-            && let Ok(index) = Self::open_folder(&folder, &key, &lock)
+            && let Ok(index) = Self::open_folder(&folder, &key, lock, macs)
             && index.fits(sources.ledger).unwrap_or(false)
             && index.follow(sources).is_ok()
         {
             return Ok(index);
         }
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
-        }
-        let index = Self::open_folder(&folder, &key, &lock)?;
+        let index = Self::make_anew(&folder, &key, lock, macs)?;
         index.follow(sources)?;
         Ok(index)
     }
 
-    fn open_folder(folder: &Path, key: &[u8; 32], lock: &Arc<File>) -> Result<Self, PublishError> {
+    /// Opens the index of a producer where there is no log to follow, and says whether one had to be made.
+    pub(crate) fn open_alone(outbox: &Path, lock: &Arc<File>) -> Result<(Self, bool), PublishError> {
+        let folder = outbox.join("index");
+        let (key, is_new) = index_key(&outbox.join("index.key"))?;
+        if !is_new
+            && folder.exists()
+            && let Ok(index) = Self::open_folder(&folder, &key, lock, true)
+        {
+            return Ok((index, false));
+        }
+        Ok((Self::make_anew(&folder, &key, lock, true)?, true))
+    }
+
+    fn make_anew(
+        folder: &Path,
+        key: &[u8; 32],
+        lock: &Arc<File>,
+        macs: bool,
+    ) -> Result<Self, PublishError> {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder).map_err(|error| failed(folder, &error))?;
+        }
+        Self::open_folder(folder, key, lock, macs)
+    }
+
+    fn open_folder(
+        folder: &Path,
+        key: &[u8; 32],
+        lock: &Arc<File>,
+        macs: bool,
+    ) -> Result<Self, PublishError> {
         let open = || {
             let db = Database::builder(folder)
                 .cache_size(CACHE_BYTES)
@@ -115,8 +151,14 @@ impl Index {
             db,
             broken: AtomicBool::new(false),
             keys,
+            macs,
             lock: Arc::clone(lock),
         })
+    }
+
+    /// Whether rows hold the content's MAC.
+    pub(crate) fn holds_macs(&self) -> bool {
+        self.macs
     }
 
     /// The key under which an event stands.
@@ -125,10 +167,15 @@ impl Index {
         mac.update(&(source.len() as u64).to_be_bytes());
         mac.update(source.as_bytes());
         mac.update(id.as_bytes());
-        let tag: [u8; 32] = mac.finalize().into_bytes().into();
-        let mut key = [0; 16];
-        key.copy_from_slice(&tag[..16]);
-        key
+        first_half(mac)
+    }
+
+    /// Tells a content from another. No source is so long that a key could be hashed from the same bytes.
+    pub(crate) fn content_mac(&self, content: &[u8]) -> ContentMac {
+        let mut mac = self.keys.clone();
+        mac.update(b"content");
+        mac.update(content);
+        first_half(mac)
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> PublishError {
@@ -190,8 +237,8 @@ impl Index {
                 Some((&BATCH, note)) => ours = signed_by(note, sources.producer),
                 _ if ours => found.extend(
                     opener
-                        .name(entry, sealed)
-                        .map(|(source, id)| (self.key(&source, &id), index)),
+                        .name(self, entry, sealed)
+                        .map(|name| Row { name, index }),
                 ),
                 _ => {}
             }
@@ -216,14 +263,17 @@ impl Index {
     pub(crate) fn insert(
         &self,
         shard: u32,
-        events: &[(EventKey, LeafIndex)],
+        events: &[Row],
         cursor: Option<(TreeSize, Hash)>,
     ) -> Result<(), PublishError> {
         let mut batch = self.db.batch();
-        for (id, index) in events {
+        for Row { name, index } in events {
             let mut value = shard.to_be_bytes().to_vec();
             value.extend(index.0.to_be_bytes());
-            batch.insert(&self.rows, id, value);
+            if self.macs {
+                value.extend(name.mac);
+            }
+            batch.insert(&self.rows, &name.key[..], value);
         }
         if let Some((size, root)) = cursor.filter(|_| !self.broken.load(Ordering::Acquire)) {
             let mut value = size.0.to_be_bytes().to_vec();
@@ -242,6 +292,20 @@ impl Index {
             .persist(PersistMode::Buffer)
             .map_err(|error| self.failed(&error))
     }
+
+    /// Makes all rows last, also over a power loss: where there is no log to make them again from.
+    pub(crate) fn persist_on_disk(&self) -> Result<(), PublishError> {
+        self.db
+            .persist(PersistMode::SyncData)
+            .map_err(|error| self.failed(&error))
+    }
+}
+
+fn first_half(mac: Hmac<Sha256>) -> [u8; 16] {
+    let tag: [u8; 32] = mac.finalize().into_bytes().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&tag[..16]);
+    half
 }
 
 /// Opens contents to learn what they are called.
@@ -251,7 +315,7 @@ struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    fn name(&mut self, entry: &[u8], sealed: &[u8]) -> Option<(String, String)> {
+    fn name(&mut self, index: &Index, entry: &[u8], sealed: &[u8]) -> Option<EventName> {
         let Ok(Entry::Event(event)) = Entry::parse(entry) else {
             return None;
         };
@@ -265,33 +329,15 @@ impl Opener<'_> {
         });
         let opened = sealer.as_ref()?.open(&event, sealed).ok()?;
         let content = sharetrail_schemas::read(&opened.content).ok()?;
-        Some((content.source().to_owned(), content.id().to_owned()))
-    }
-}
-
-/// An outbox has one user: two would cut the same numbers.
-fn outbox_lock(outbox: &Path) -> Result<File, PublishError> {
-    let path = outbox.join("lock");
-    let failed = |source| LedgerError::File {
-        doing: "lock",
-        path: path.clone(),
-        source,
-    };
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Locked {
-            path: outbox.to_owned(),
-            pid: None,
-        }
-        .into()),
-        Err(TryLockError::Error(error)) => Err(failed(error).into()),
+        let mac = if index.macs {
+            index.content_mac(&opened.content)
+        } else {
+            ContentMac::default()
+        };
+        Some(EventName {
+            key: index.key(content.source(), content.id()),
+            mac,
+        })
     }
 }
 
@@ -322,10 +368,16 @@ fn shard_key(shard: u32) -> Vec<u8> {
 }
 
 fn parse_recorded(value: &[u8]) -> Option<Recorded> {
-    let (shard, index) = value.split_first_chunk::<4>()?;
+    let (shard, rest) = value.split_first_chunk::<4>()?;
+    let (index, mac) = rest.split_first_chunk::<8>()?;
+    let mac = match mac {
+        [] => None,
+        mac => Some(mac.try_into().ok()?),
+    };
     Some(Recorded {
         shard: u32::from_be_bytes(*shard),
-        index: LeafIndex(u64::from_be_bytes(index.try_into().ok()?)),
+        index: LeafIndex(u64::from_be_bytes(*index)),
+        mac,
     })
 }
 
@@ -340,117 +392,4 @@ fn signed_by(note: &[u8], producer: &Name) -> bool {
         .and_then(|note| Note::parse(note).ok());
     note.and_then(|note| Batch::parse(note.text()).ok())
         .is_some_and(|batch| batch.producer == *producer)
-}
-
-/// An event on its way, or sealed so lately that a chunk prepared before may not have seen it in the index.
-struct OnItsWay {
-    /// A keyed hash of the content, with a key that lives as long as the process.
-    digest: u64,
-    sealed: Option<Recorded>,
-    waiting: Vec<Ticket>,
-}
-
-/// Events that are on their way, by key.
-#[derive(Default)]
-pub(crate) struct Moving {
-    state: Mutex<MovingState>,
-}
-
-#[derive(Default)]
-struct MovingState {
-    events: HashMap<EventKey, OnItsWay>,
-    /// Sealed and in the index: may go once all chunks handed out before were cut.
-    done: VecDeque<(u64, Vec<EventKey>)>,
-    handed_out: u64,
-}
-
-/// What is known of an event that was handed in.
-pub(crate) enum Seen {
-    /// Nothing: it is new, and from now on it is on its way.
-    New,
-    /// The same content is on its way; the ticket is kept.
-    Waiting,
-    /// The same content is on record.
-    Recorded(Recorded),
-    /// Another content has the same source and id.
-    Conflict(Option<Recorded>),
-}
-
-impl Moving {
-    fn state(&self) -> std::sync::MutexGuard<'_, MovingState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A chunk goes to the workers.
-    pub(crate) fn hand_out(&self) {
-        self.state().handed_out += 1;
-    }
-
-    /// The chunk with this number (from 1) was cut.
-    pub(crate) fn cut(&self, chunk: u64) {
-        let mut state = self.state();
-        while state.done.front().is_some_and(|(after, _)| *after <= chunk) {
-            let (_, ids) = state.done.pop_front().expect("looked at above");
-            for id in ids {
-                state.events.remove(&id);
-            }
-        }
-    }
-
-    /// Notes an event, or says what is known of it.
-    pub(crate) fn see(&self, id: EventKey, digest: u64, ticket: &Ticket) -> Seen {
-        let mut state = self.state();
-        let Some(known) = state.events.get_mut(&id) else {
-            state.events.insert(
-                id,
-                OnItsWay {
-                    digest,
-                    sealed: None,
-                    waiting: Vec::new(),
-                },
-            );
-            return Seen::New;
-        };
-        match (known.digest == digest, known.sealed) {
-            (false, sealed) => Seen::Conflict(sealed),
-            (true, Some(recorded)) => Seen::Recorded(recorded),
-            (true, None) => {
-                known.waiting.push(ticket.clone());
-                Seen::Waiting
-            }
-        }
-    }
-
-    /// Events were sealed; gives the tickets that waited for them. Those that do not stand in the index stay here.
-    pub(crate) fn sealed(
-        &self,
-        shard: u32,
-        events: &[(EventKey, LeafIndex)],
-        indexed: bool,
-    ) -> Vec<(Ticket, LeafIndex)> {
-        let mut state = self.state();
-        let mut tickets = Vec::new();
-        for (id, index) in events {
-            if let Some(event) = state.events.get_mut(id) {
-                event.sealed = Some(Recorded { shard, index: *index });
-                tickets.extend(event.waiting.drain(..).map(|ticket| (ticket, *index)));
-            }
-        }
-        let after = state.handed_out;
-        if indexed {
-            state
-                .done
-                .push_back((after, events.iter().map(|(id, _)| *id).collect()));
-        }
-        tickets
-    }
-
-    /// An event was refused; gives the tickets that waited for it.
-    pub(crate) fn refused(&self, id: &EventKey) -> Vec<Ticket> {
-        self.state()
-            .events
-            .remove(id)
-            .map(|event| event.waiting)
-            .unwrap_or_default()
-    }
 }

@@ -1,16 +1,18 @@
 //! Preparing events, in parallel: validate, find the customer's keys, look for a repeat, commit, seal.
 //!
-//! In scope: everything about an event that does not depend on its neighbours. Out of scope: order, batches,
+//! In scope: everything about an event that does not depend on its neighbours; asking again for keys where the vault is at
+//! the other end of the bus and cannot be reached, and where a lease has ended. Out of scope: order, batches,
 //! signatures. Trust: contents are untrusted; a label that is given for the first time is checked by its proof.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
-use sharetrail_ledger::{Grant, Ledger, LedgerError, Reader, Vault};
+use sharetrail_ledger::{Facts, Grant, Grants, Leased, Ledger, LedgerError, Reader};
 use sharetrail_proof::customer::{Sealer, commitments, verify_label};
 use sharetrail_proof::entry::{EVENT_BYTES, Entry, EventEntry};
 use sharetrail_proof::hash::Hash;
@@ -18,12 +20,16 @@ use sharetrail_proof::name::{Label, Name};
 use sharetrail_schemas::{Content, Timestamp, parse};
 
 use crate::error::PublishError;
-use crate::index::{EventKey, Index, Recorded};
+use crate::index::{Index, Recorded};
+use crate::notices::Notices;
+use crate::outbox::{ContentMac, EventName};
 use crate::tickets::Ticket;
 
 /// Customers whose keys are at hand; each takes some 700 bytes.
 const CUSTOMERS_AT_HAND: usize = 50_000;
 const NONCE_BYTES: usize = 24;
+/// How long a worker waits before it asks for keys again: twice as long each time, between these.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// Events handed in together. Contents lie in one buffer.
 pub(crate) struct Chunk {
@@ -52,8 +58,7 @@ pub(crate) enum Ready {
 pub(crate) struct NewEvent {
     pub(crate) shard: u32,
     pub(crate) entry: [u8; EVENT_BYTES],
-    pub(crate) key: EventKey,
-    pub(crate) digest: u64,
+    pub(crate) named: EventName,
     pub(crate) sealed: Range<usize>,
     /// The event's source and id, for telling of a conflict.
     pub(crate) name: (String, String),
@@ -97,24 +102,47 @@ fn refuse_all(chunk: &Chunk, reason: &str) -> Prepared {
 struct Customer {
     label: Label,
     sealer: Sealer,
+    /// When its keys must be asked for again.
+    until: Option<Instant>,
+}
+
+impl Customer {
+    fn is_leased(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+/// Where a repeat is compared with what is on record.
+pub(crate) enum Repeats {
+    /// With the content in the archive.
+    Archive(Ledger),
+    /// With the content's MAC in the index; there is no archive here.
+    Index,
+}
+
+/// What the workers need of their surroundings.
+pub(crate) struct Surroundings {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) producer: Name,
+    pub(crate) grants: Arc<dyn Grants>,
+    pub(crate) repeats: Repeats,
+    pub(crate) notices: Arc<Notices>,
+    /// Set once nobody waits for events that are not kept yet.
+    pub(crate) stopping: Arc<AtomicBool>,
 }
 
 /// What the workers share.
 pub(crate) struct Workshop {
-    ledger: Ledger,
-    producer: Name,
-    vault: Arc<Vault>,
+    around: Surroundings,
     index: Arc<Index>,
     customers: Cache<String, Arc<Customer>>,
     digests: RandomState,
 }
 
 impl Workshop {
-    pub(crate) fn new(ledger: &Ledger, producer: &Name, vault: &Arc<Vault>, index: &Arc<Index>) -> Self {
+    pub(crate) fn new(around: Surroundings, index: &Arc<Index>) -> Self {
         Self {
-            ledger: ledger.clone(),
-            producer: producer.clone(),
-            vault: Arc::clone(vault),
+            around,
             index: Arc::clone(index),
             customers: Cache::new(CUSTOMERS_AT_HAND),
             digests: RandomState::new(),
@@ -181,20 +209,17 @@ impl Workshop {
             if found.contains_key(customer) || missing.contains(&customer) {
                 continue;
             }
-            match self.customers.get(customer) {
+            match self.customers.get(customer).filter(|known| known.is_leased()) {
                 Some(known) => {
                     found.insert(customer.to_owned(), known);
                 }
                 None => missing.push(customer),
             }
         }
-        let grants = self
-            .vault
-            .grants(&self.producer, &missing)
-            .map_err(|error| error.to_string())?;
+        let Leased { grants, until } = self.ask(&missing).map_err(|error| error.to_string())?;
         for (customer, grant) in missing.into_iter().zip(grants) {
             let known = Arc::new(
-                self.believe(customer, &grant)
+                self.believe(customer, &grant, until)
                     .map_err(|error| error.to_string())?,
             );
             self.customers.insert(customer.to_owned(), Arc::clone(&known));
@@ -203,10 +228,35 @@ impl Workshop {
         Ok(found)
     }
 
-    fn believe(&self, customer: &str, grant: &Grant) -> Result<Customer, PublishError> {
+    /// Asks for keys, again and again while whoever has them cannot be reached and somebody waits for the answer.
+    fn ask(&self, customers: &[&str]) -> Result<Leased, LedgerError> {
+        let [mut patience, most] = PATIENCE;
+        loop {
+            let error = match self.around.grants.grants(&self.around.producer, customers) {
+                Err(error) if error.is_transient() => error,
+                other => return other,
+            };
+            if self.around.stopping.load(Ordering::Acquire) {
+                return Err(error);
+            }
+            self.around.notices.say_once_a_minute("vault", || {
+                format!("waiting for the vault to give customers' keys: {error}")
+            });
+            std::thread::sleep(patience);
+            patience = (patience * 2).min(most);
+        }
+    }
+
+    fn believe(
+        &self,
+        customer: &str,
+        grant: &Grant,
+        until: Option<Instant>,
+    ) -> Result<Customer, PublishError> {
         if let Some(proof) = &grant.proof {
-            let vrf = &self.ledger.genesis(0).vrf;
-            let label = verify_label(vrf, self.ledger.name(), customer, grant.generation, proof);
+            let facts = &self.around.facts;
+            let vrf = &facts.genesis[0].vrf;
+            let label = verify_label(vrf, &facts.name, customer, grant.generation, proof);
             if label != Ok(grant.label) {
                 return Err(PublishError::Label);
             }
@@ -214,7 +264,18 @@ impl Workshop {
         Ok(Customer {
             label: grant.label,
             sealer: grant.key.sealer(),
+            until,
         })
+    }
+
+    /// What two contents are told apart by: in the index where it holds that, or as long as this process lives.
+    fn mac(&self, content: &[u8]) -> ContentMac {
+        if self.index.holds_macs() {
+            return self.index.content_mac(content);
+        }
+        let mut mac = ContentMac::default();
+        mac[..8].copy_from_slice(&self.digests.hash_one(content).to_be_bytes());
+        mac
     }
 
     fn event(
@@ -228,8 +289,12 @@ impl Workshop {
             .get(content.customer())
             .expect("all customers of the chunk were found");
         let key = self.index.key(content.source(), content.id());
+        let named = EventName {
+            key,
+            mac: self.mac(content.bytes()),
+        };
         if let Some(recorded) = self.index.get(&key)? {
-            return self.known(content, customer, recorded);
+            return self.known(content, customer, recorded, named.mac);
         }
         let id = customer.sealer.entry_id(content.source(), content.id());
         let entry = EventEntry {
@@ -243,10 +308,9 @@ impl Workshop {
             .sealer
             .seal(&entry, salt.opening, content.bytes(), salt.nonce, sealed);
         Ok(Ready::New(Box::new(NewEvent {
-            shard: customer.label.shard(self.ledger.shards()),
+            shard: customer.label.shard(self.around.facts.shards()),
             entry,
-            key,
-            digest: self.digests.hash_one(content.bytes()),
+            named,
             sealed: start..sealed.len(),
             name: (content.source().to_owned(), content.id().to_owned()),
         })))
@@ -258,15 +322,23 @@ impl Workshop {
         content: &Content<'_>,
         customer: &Customer,
         recorded: Recorded,
+        mac: ContentMac,
     ) -> Result<Ready, PublishError> {
-        let leaf = self.reader(recorded)?.leaf(recorded.index)?;
-        let opened = match Entry::parse(&leaf.entry) {
-            Ok(Entry::Event(entry)) if entry.label == customer.label => {
-                customer.sealer.open(&entry, &leaf.sealed).ok()
+        let is_same = match &self.around.repeats {
+            Repeats::Archive(ledger) => {
+                let leaf = reader(ledger, recorded)?.leaf(recorded.index)?;
+                let opened = match Entry::parse(&leaf.entry) {
+                    Ok(Entry::Event(entry)) if entry.label == customer.label => {
+                        customer.sealer.open(&entry, &leaf.sealed).ok()
+                    }
+                    _ => None,
+                };
+                opened.is_some_and(|opened| opened.content == content.bytes())
             }
-            _ => None,
+            // A row without a MAC says nothing of the content: refusing is safe, passing over would lose an event.
+            Repeats::Index => recorded.mac == Some(mac),
         };
-        if opened.is_some_and(|opened| opened.content == content.bytes()) {
+        if is_same {
             return Ok(Ready::Known(recorded));
         }
         let (source_uri, id) = (content.source().to_owned(), content.id().to_owned());
@@ -276,21 +348,21 @@ impl Workshop {
             leaf: Some(recorded.index),
         })
     }
+}
 
-    fn reader(&self, recorded: Recorded) -> Result<Arc<Reader>, LedgerError> {
-        READERS.with_borrow_mut(|readers| {
-            let key = (self.ledger.root().to_owned(), recorded.shard);
-            if let Some(reader) = readers
-                .get(&key)
-                .filter(|reader| recorded.index.0 < reader.size().0)
-            {
-                return Ok(Arc::clone(reader));
-            }
-            let reader = Arc::new(self.ledger.reader(recorded.shard)?);
-            readers.insert(key, Arc::clone(&reader));
-            Ok(reader)
-        })
-    }
+fn reader(ledger: &Ledger, recorded: Recorded) -> Result<Arc<Reader>, LedgerError> {
+    READERS.with_borrow_mut(|readers| {
+        let key = (ledger.root().to_owned(), recorded.shard);
+        if let Some(reader) = readers
+            .get(&key)
+            .filter(|reader| recorded.index.0 < reader.size().0)
+        {
+            return Ok(Arc::clone(reader));
+        }
+        let reader = Arc::new(ledger.reader(recorded.shard)?);
+        readers.insert(key, Arc::clone(&reader));
+        Ok(reader)
+    })
 }
 
 thread_local! {

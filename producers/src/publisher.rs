@@ -1,33 +1,36 @@
 //! The publisher: takes events, keeps their order, answers when they are accepted and when they are sealed.
 //!
 //! ```text
-//! publish ─ collector ─┐
-//!                      ├─ workers (validate, seal; in parallel) ─ cutter (in order) ─ bus ─ sealer (promises)
-//! record_lines ────────┘
+//! publish ─ collector ─┐                                                               ┌─ bus ─ sealer (promises)
+//!                      ├─ workers (validate, seal; in parallel) ─ cutter (in order) ─ ┤
+//! record_lines ────────┘                                                               └─ couriers (outbox, bus, promises)
 //! ```
-//! In scope: the threads and the back-pressure between them. Out of scope: what each does (its module says).
-//! Trust: as its parts.
+//! In scope: handing in, and the back-pressure between the threads. Out of scope: what each thread does (its module says),
+//! putting them together ([`crate::open`]). Trust: as its parts.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sharetrail_ledger::bus::Bus;
-use sharetrail_ledger::{Chain, Engine, Ledger, LedgerError, keys};
-use sharetrail_proof::name::Name;
+use sharetrail_ledger::{Grants, Ledger, LedgerError};
 use sharetrail_schemas::ContentError;
+use tokio::sync::watch;
 
 use crate::bulk::{Bulk, RecordProgress, RecordSummary};
-use crate::cutter::{Chains, Cutter};
+use crate::courier::Office;
+use crate::cutter::Cutter;
 use crate::error::PublishError;
 use crate::event::Event;
-use crate::index::{Index, Moving, Sources};
+use crate::index::Index;
 use crate::lines::{Line, Lines};
+use crate::moving::Moving;
+use crate::notices::Notices;
 use crate::pending::Pending;
 use crate::prepare::{Chunk, Prepared, Workshop};
-use crate::sealer::Sealer;
 use crate::tickets::{Ticket, Tickets};
 
 /// Events of a chunk; also the most of a batch.
@@ -36,23 +39,29 @@ const CHUNK_EVENTS: usize = 1_024;
 const CHUNK_BYTES: usize = 600_000;
 /// How long a lone event waits for company.
 const LINGER: Duration = Duration::from_millis(3);
-/// Batches on their way to a checkpoint before the cutter waits.
-const FLYING_MAX: usize = 24;
 const TICK: Duration = Duration::from_millis(20);
 
-struct Submission {
+pub(crate) struct Submission {
     content: Vec<u8>,
     ticket: Ticket,
 }
 
 /// Hands chunks to the workers in turn, so that the cutter can take them back in order.
-struct Dispatch {
+pub(crate) struct Dispatch {
     workers: Vec<SyncSender<Chunk>>,
     next: usize,
     moving: Arc<Moving>,
 }
 
 impl Dispatch {
+    pub(crate) fn new(workers: Vec<SyncSender<Chunk>>, moving: Arc<Moving>) -> Self {
+        Self {
+            workers,
+            next: 0,
+            moving,
+        }
+    }
+
     fn hand_out(&mut self, chunk: Chunk) -> Result<(), PublishError> {
         self.moving.hand_out();
         let stopped = || PublishError::Stopped {
@@ -70,73 +79,32 @@ impl Dispatch {
     }
 }
 
-/// Records events for one producer. Dropping it waits for nothing; [`Publisher::close`] waits until all is sealed.
+/// What everything ends by.
+pub(crate) struct Ends {
+    /// Tells the couriers to leave what is not sealed in the outbox.
+    pub(crate) stop: watch::Sender<bool>,
+    /// The same for the workers.
+    pub(crate) stopping: Arc<AtomicBool>,
+    /// Where an outbox is used.
+    pub(crate) office: Option<Arc<Office>>,
+}
+
+/// Records events for one producer. [`Publisher::close`] waits until all is sealed. Dropping it waits as well where the bus
+/// is durable in this process; where frames lie in an outbox it does not: they are sent when the outbox is next opened.
 pub struct Publisher {
-    ledger: Ledger,
-    default_source: String,
-    dispatch: Arc<Mutex<Dispatch>>,
-    collector: Option<SyncSender<Submission>>,
-    threads: Vec<JoinHandle<()>>,
-    index: Arc<Index>,
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) default_source: String,
+    pub(crate) dispatch: Arc<Mutex<Dispatch>>,
+    pub(crate) collector: Option<SyncSender<Submission>>,
+    pub(crate) threads: Vec<JoinHandle<()>>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) ends: Ends,
+    /// Let go of after the threads have: whoever lets go last may have to wait, which a task of theirs must not.
+    pub(crate) _held: (Arc<dyn Bus>, Arc<dyn Grants>),
 }
 
 impl Publisher {
-    /// Opens the outbox of a producer whose key lies in the ledger's folder.
-    pub fn open(engine: &Engine, producer: &Name) -> Result<Self, PublishError> {
-        let ledger = engine.ledger().clone();
-        let signer = keys::valid_signer(engine, producer)?;
-        let index = Arc::new(Index::open(Sources {
-            ledger: &ledger,
-            vault: engine.vault(),
-            producer,
-        })?);
-        let chains: Result<Vec<_>, _> = (0..ledger.shards())
-            .map(|shard| Chain::open(engine, &signer, shard))
-            .collect();
-        let bus: Arc<dyn Bus> = Arc::clone(engine.bus()) as Arc<dyn Bus>;
-        let chains = Arc::new(Chains::new(bus, chains?));
-        let moving = Arc::new(Moving::default());
-        let workshop = Arc::new(Workshop::new(&ledger, producer, engine.vault(), &index));
-        let views = (0..ledger.shards()).map(|shard| engine.view(shard)).collect();
-        let (fly, flying) = tokio::sync::mpsc::channel(FLYING_MAX);
-        let sealer = Sealer {
-            ledger: ledger.clone(),
-            chains: Arc::clone(&chains),
-            moving: Arc::clone(&moving),
-            index: Arc::clone(&index),
-            workshop: Arc::clone(&workshop),
-            views,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.map_err(|error| PublishError::Stopped {
-            reason: error.to_string(),
-        })?;
-        let mut threads = vec![start("sealer", move || {
-            runtime.block_on(Arc::new(sealer).run(flying));
-        })?];
-        let (workers, prepared) = start_workers(&workshop, &mut threads)?;
-        let cutter = Cutter::new(&chains, &moving, fly);
-        threads.push(start("cutter", move || cut(cutter, &prepared))?);
-        let dispatch = Arc::new(Mutex::new(Dispatch {
-            workers,
-            next: 0,
-            moving,
-        }));
-        let (collector, submissions) = sync_channel(CHUNK_EVENTS);
-        let theirs = Arc::clone(&dispatch);
-        threads.push(start("collector", move || collect(&theirs, &submissions))?);
-        let default_source = format!("https://{producer}/");
-        let collector = Some(collector);
-        Ok(Self {
-            ledger,
-            default_source,
-            dispatch,
-            collector,
-            threads,
-            index,
-        })
-    }
-
     /// Publishes an event. One that names no source gets the producer's, `https://<producer>/`. Waits only while too
     /// many events are on their way.
     pub fn publish(&self, event: Event) -> Result<Pending, PublishError> {
@@ -145,7 +113,7 @@ impl Publisher {
 
     /// Publishes a content as a service gave it. It is kept byte for byte.
     pub fn publish_json(&self, content: Vec<u8>) -> Result<Pending, PublishError> {
-        let (pending, single) = Pending::new(&self.ledger);
+        let (pending, single) = Pending::new(self.ledger.as_ref());
         let ticket = Ticket {
             owner: single,
             number: 0,
@@ -250,10 +218,22 @@ impl Publisher {
         stale.map_or(Ok(()), |chunk| lock(&self.dispatch).hand_out(chunk))
     }
 
-    /// Ends the publisher once everything handed in is sealed or refused.
+    /// What was found in the outbox and who is waited for, a line each; each is given once. Where the bus or the ledger
+    /// cannot be reached for long, something is said about it once a minute.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.take()
+    }
+
+    /// Ends the publisher once everything handed in is sealed or refused. Where the bus takes nothing more for good, an
+    /// error says why, and what was accepted stays in the outbox.
     pub fn close(mut self) -> Result<(), PublishError> {
         self.end();
-        self.index.persist()
+        self.index.persist()?;
+        let Some(office) = &self.ends.office else {
+            return Ok(());
+        };
+        let ended = office.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.as_ref().map_or(Ok(()), |ending| Err(ending.error()))
     }
 
     fn end(&mut self) {
@@ -272,9 +252,14 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            self.end();
+        if self.threads.is_empty() {
+            return;
         }
+        if self.ends.office.is_some() {
+            self.ends.stopping.store(true, Ordering::Release);
+            self.ends.stop.send_replace(true);
+        }
+        self.end();
     }
 }
 
@@ -342,7 +327,10 @@ fn add(chunk: &mut Chunk, content: &[u8], ticket: Ticket) {
     chunk.items.push((start..chunk.buffer.len(), ticket));
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, PublishError> {
+pub(crate) fn start(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, PublishError> {
     let failed = |error: std::io::Error| LedgerError::Stopped(format!("no thread for the {name}: {error}"));
     Ok(std::thread::Builder::new()
         .name(name.into())
@@ -352,7 +340,10 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 type Doors = (Vec<SyncSender<Chunk>>, Vec<Receiver<Prepared>>);
 
-fn start_workers(workshop: &Arc<Workshop>, threads: &mut Vec<JoinHandle<()>>) -> Result<Doors, PublishError> {
+pub(crate) fn start_workers(
+    workshop: &Arc<Workshop>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<Doors, PublishError> {
     let count = std::thread::available_parallelism()
         .map_or(2, usize::from)
         .clamp(1, 8);
@@ -373,6 +364,20 @@ fn start_workers(workshop: &Arc<Workshop>, threads: &mut Vec<JoinHandle<()>>) ->
         prepared.push(take);
     }
     Ok((workers, prepared))
+}
+
+/// Starts the cutter and the collector, in this order: the collector is the first to end.
+pub(crate) fn start_ends(
+    cutter: Cutter,
+    prepared: Vec<Receiver<Prepared>>,
+    dispatch: &Arc<Mutex<Dispatch>>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<SyncSender<Submission>, PublishError> {
+    threads.push(start("cutter", move || cut(cutter, &prepared))?);
+    let (collector, submissions) = sync_channel(CHUNK_EVENTS);
+    let theirs = Arc::clone(dispatch);
+    threads.push(start("collector", move || collect(&theirs, &submissions))?);
+    Ok(collector)
 }
 
 /// Takes prepared chunks from the workers in the order in which they were handed out.

@@ -1,8 +1,9 @@
-//! Waiting for what becomes of batches: stored, sealed, or rejected and cut anew.
+//! Waiting for what becomes of batches that a bus which is durable here holds: stored, sealed, or rejected and cut anew.
 //!
-//! In scope: the two promises, the index, setting a chain back after a rejection. A rejection changes no state of the
-//! log: the slot stays open, the offending event is told, the others are signed again under the same number.
-//! Out of scope: cutting in order ([`crate::cutter`]). Trust: a head counts once its checkpoint is published.
+//! In scope: the two promises, setting a chain back after a rejection. A rejection changes no state of the log: the slot
+//! stays open, the offending event is told, the others are signed again under the same number. Out of scope: cutting in
+//! order ([`crate::cutter`]), a bus that may lose what it stored ([`crate::courier`]).
+//! Trust: a head counts once its checkpoint is published.
 
 use std::sync::Arc;
 
@@ -12,9 +13,7 @@ use sharetrail_proof::hash::{LeafIndex, TreeSize};
 use tokio::sync::{mpsc, watch};
 
 use crate::cutter::{BatchEvent, BatchPlace, Chains, InFlight, refuse};
-use crate::error::PublishError;
-use crate::index::{Index, Moving};
-use crate::prepare::Workshop;
+use crate::settle::{SealedAt, Settler, Told};
 
 /// How often a batch is signed again before its events are refused: as often as it could lose one event each, and more.
 const TRIES_MAX: usize = 2 * sharetrail_proof::batch::MAX_BATCH_ENTRIES;
@@ -23,9 +22,7 @@ const TRIES_MAX: usize = 2 * sharetrail_proof::batch::MAX_BATCH_ENTRIES;
 pub(crate) struct Sealer {
     pub(crate) ledger: Ledger,
     pub(crate) chains: Arc<Chains>,
-    pub(crate) moving: Arc<Moving>,
-    pub(crate) index: Arc<Index>,
-    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) settler: Settler,
     pub(crate) views: Vec<watch::Receiver<Arc<ShardView>>>,
 }
 
@@ -57,10 +54,10 @@ impl Sealer {
                     batch.events.iter().for_each(|event| event.ticket.accepted());
                     let shard = batch.place.shard as usize;
                     if let Err(gone) = shards[shard].send((seq, batch)).await {
-                        refuse(&self.moving, gone.0.1.events, "the publisher has ended");
+                        refuse(&self.settler.moving, &gone.0.1.events, "the publisher has ended");
                     }
                 }
-                Err(error) => refuse(&self.moving, batch.events, &error.to_string()),
+                Err(error) => refuse(&self.settler.moving, &batch.events, &error.to_string()),
             }
         }
         drop(shards);
@@ -76,8 +73,8 @@ impl Sealer {
                 tries += 1;
                 if tries > TRIES_MAX {
                     refuse(
-                        &self.moving,
-                        batch.events,
+                        &self.settler.moving,
+                        &batch.events,
                         "the sequencer let none of its batches in",
                     );
                     break;
@@ -104,7 +101,7 @@ impl Sealer {
                 self.again(batch.place.shard, batch.events).await
             }
             Fate::Halted(reason) => {
-                refuse(&self.moving, batch.events, &reason);
+                refuse(&self.settler.moving, &batch.events, &reason);
                 None
             }
         }
@@ -154,28 +151,18 @@ impl Sealer {
     }
 
     fn sealed(&self, batch: &InFlight, index: LeafIndex, view: &ShardView) {
-        let at = |position: usize| LeafIndex(index.0 + 1 + position as u64);
-        let ids: Vec<_> = batch
-            .events
-            .iter()
-            .enumerate()
-            .map(|(position, event)| (event.key, at(position)))
-            .collect();
-        let end = TreeSize(at(batch.events.len()).0);
+        let events = told(&batch.events);
+        let end = TreeSize(index.0 + 1 + events.len() as u64);
         // The cursor needs the root at its size, which is at hand where a checkpoint ends with this batch.
         // Once a chain was set back, batches are seen to out of the log's order, and a cursor could pass one by.
         let in_order = batch.place.round == 0 && view.checkpoint.size == end;
-        let cursor = in_order.then_some((end, view.checkpoint.root));
-        // The index can be made again from the log, so an event does not fail because of it; but what is not in the index
-        // must stay in memory, or a repeat would be recorded twice.
-        let indexed = self.index.insert(batch.place.shard, &ids, cursor).is_ok();
-        let waiting = self.moving.sealed(batch.place.shard, &ids, indexed);
-        for (event, (_, index)) in batch.events.iter().zip(&ids) {
-            event.ticket.sealed(batch.place.shard, *index, false);
-        }
-        for (ticket, index) in waiting {
-            ticket.sealed(batch.place.shard, index, true);
-        }
+        let at = SealedAt {
+            shard: batch.place.shard,
+            index,
+            cursor: in_order.then_some((end, view.checkpoint.root)),
+            evidence: None,
+        };
+        self.settler.sealed(&events, &at);
     }
 
     /// Refuses the event at fault, or all if the fault is not one event's; gives the others.
@@ -184,18 +171,7 @@ impl Sealer {
             Some(position) if position < events.len() => vec![events.remove(position)],
             _ => std::mem::take(&mut events),
         };
-        // A customer may have been erased: whoever comes next gets a label that is valid now.
-        self.workshop.forget_customers();
-        for event in refused {
-            let rejected = || PublishError::Rejected {
-                reason: rejected.reason.clone(),
-            };
-            self.moving
-                .refused(&event.key)
-                .iter()
-                .for_each(|waiting| waiting.refused(rejected()));
-            event.ticket.refused(rejected());
-        }
+        self.settler.rejected(&told(&refused), &rejected.reason);
         events
     }
 
@@ -217,9 +193,16 @@ impl Sealer {
         match (&mut batch.stored).await {
             Ok(seq) => Some((seq, batch)),
             Err(error) => {
-                refuse(&self.moving, batch.events, &error.to_string());
+                refuse(&self.settler.moving, &batch.events, &error.to_string());
                 None
             }
         }
     }
+}
+
+fn told(events: &[BatchEvent]) -> Vec<Told<'_>> {
+    events
+        .iter()
+        .map(|event| (event.name, Some(&event.ticket)))
+        .collect()
 }

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may be built on.
-pub(crate) const LAYERS: [(&str, &[&str]); 7] = [
+pub(crate) const LAYERS: [(&str, &[&str]); 8] = [
     ("sharetrail-schemas", &[]),
     ("sharetrail-proof", &[]),
     ("sharetrail-ledger", &["sharetrail-schemas", "sharetrail-proof"]),
@@ -17,6 +17,7 @@ pub(crate) const LAYERS: [(&str, &[&str]); 7] = [
         "sharetrail-consumers",
         &["sharetrail-schemas", "sharetrail-proof", "sharetrail-ledger"],
     ),
+    ("sharetrail-cluster", &[]),
     ("sharetrail", &LIBRARIES),
     ("xtask", &LIBRARIES),
 ];
@@ -30,10 +31,12 @@ const LIBRARIES: [&str; 5] = [
 ];
 
 /// Dependency → the only crates that may name it, for tests included.
-const OWNERS: [(&str, &[&str]); 3] = [
+const OWNERS: [(&str, &[&str]); 5] = [
     ("sled", &["sharetrail-consumers"]),
     ("fjall", &["sharetrail-consumers", "sharetrail-producers"]),
     ("anyhow", &["sharetrail", "xtask"]),
+    ("async-nats", &["sharetrail-ledger", "sharetrail"]),
+    ("axum", &["sharetrail-consumers"]),
 ];
 
 /// What a pure crate may not be built on, however far down.

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: which checks there are, and in which order.
 //!
-//! In scope: formatter, linter, tests, independent verifier, dependencies. Out of scope: how a step is run (see
+//! In scope: formatter, linter, tests, what those need, dependencies. Out of scope: how a step is run (see
 //! [`crate::step`]) and counted (see [`crate::tally`]). Trust: believes cargo's exit codes and its test summaries.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::interop;
+use crate::nats;
 use crate::step;
 use crate::tally::{Summary, Tally};
 
@@ -23,14 +24,34 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
+/// A program that some tests need.
+struct Need {
+    /// Tells them where it is.
+    variable: &'static str,
+    /// Stands in their names.
+    test_name: &'static str,
+    found: Option<PathBuf>,
+}
+
 /// Runs all checks and prints what came of them; the exit code says whether all is well.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     if args.filter.is_none() {
         read_sources(&mut tally);
     }
-    let python = interop::bring(&mut tally);
-    run_tests(args, python.as_deref(), &mut tally)?;
+    let needs = [
+        Need {
+            variable: interop::PYTHON_VARIABLE,
+            test_name: interop::TEST_NAME,
+            found: interop::bring(&mut tally),
+        },
+        Need {
+            variable: nats::VARIABLE,
+            test_name: nats::TEST_NAME,
+            found: nats::bring(&mut tally),
+        },
+    ];
+    run_tests(args, &needs, &mut tally)?;
     if args.filter.is_none() {
         check_dependencies(args, &mut tally);
     }
@@ -57,18 +78,21 @@ fn read_sources(tally: &mut Tally) {
 }
 
 /// Runs the tests of the whole workspace in one profile, so that nothing is built twice.
-fn run_tests(args: &Args, python: Option<&Path>, tally: &mut Tally) -> anyhow::Result<()> {
+fn run_tests(args: &Args, needs: &[Need], tally: &mut Tally) -> anyhow::Result<()> {
     step::announce("cargo test");
     let mut command = step::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(&args.filter).env_remove(QUICK_VARIABLE);
     if args.quick {
         command.env(QUICK_VARIABLE, "1");
     }
-    match python {
-        Some(path) => command.env(interop::PYTHON_VARIABLE, path),
-        // Said by `interop::bring` already; left to run, these tests would fail for want of the package.
-        None => command.args(["--", "--skip", interop::TEST_NAME]),
-    };
+    command.arg("--");
+    for need in needs {
+        match &need.found {
+            Some(path) => command.env(need.variable, path),
+            // Said when it was sought; left to run, these tests would fail for want of it.
+            None => command.args(["--skip", need.test_name]),
+        };
+    }
     let mut summary = Summary::default();
     let status = step::stream(&mut command, |line| summary.hear(line))?;
     tally.add(&summary);

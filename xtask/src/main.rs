@@ -6,8 +6,10 @@
 mod bench;
 mod checks;
 mod interop;
+mod nats;
 mod step;
 mod tally;
+mod venv;
 
 use std::process::ExitCode;
 
@@ -24,7 +26,7 @@ struct Cli {
 /// What can be asked for.
 #[derive(Subcommand)]
 enum Command {
-    /// Run every check: formatting, lints, all tests, the independent verifier, dependencies
+    /// Run every check: formatting, lints, all tests, the independent verifier, a real bus, dependencies
     ///
     /// Goes on after a fault, so that all of them are seen at once. The last line is "N passed, N failed, N skipped";
     /// the exit code is 0 only if nothing failed. What the machine lacks is named in a line that starts with
@@ -32,7 +34,7 @@ enum Command {
     Test(checks::Args),
     /// Run what the build server runs: `test` without options
     Ci,
-    /// Measure how fast things are
+    /// Measure how fast things are: here alone, or with `bus` over a real nats-server
     Bench(bench::Args),
 }
 

@@ -40,8 +40,18 @@ fn offsets_path(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.offsets"))
 }
 
+/// Appends a leaf in the form of the leaf files.
+pub(crate) fn append_leaf(bytes: &mut Vec<u8>, entry: &[u8], sealed: &[u8]) {
+    let length = u16::try_from(entry.len()).expect("an entry is at most 65,535 bytes");
+    bytes.extend(length.to_be_bytes());
+    bytes.extend_from_slice(entry);
+    let length = u32::try_from(sealed.len()).expect("a sealed content is under 66 KiB");
+    bytes.extend(length.to_be_bytes());
+    bytes.extend_from_slice(sealed);
+}
+
 /// Splits one leaf off the front; nothing if the bytes end within it.
-fn split_leaf(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+pub(crate) fn split_leaf(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));
     let (entry, rest) = rest.split_at_checked(length)?;
@@ -154,18 +164,7 @@ impl LeafWriter {
         }
         self.offsets
             .extend((self.end + self.data.len() as u64).to_be_bytes());
-        self.data.extend(
-            u16::try_from(entry.len())
-                .expect("an entry is at most 65,535 bytes")
-                .to_be_bytes(),
-        );
-        self.data.extend_from_slice(entry);
-        self.data.extend(
-            u32::try_from(sealed.len())
-                .expect("a sealed content is under 66 KiB")
-                .to_be_bytes(),
-        );
-        self.data.extend_from_slice(sealed);
+        append_leaf(&mut self.data, entry, sealed);
         self.size += 1;
         Ok(())
     }

@@ -6,12 +6,14 @@
 //! unclean stop. In scope: writing both, reading both. Out of scope: what may be appended (the sequencer's rules).
 //! Trust: files are checked against a registered checkpoint before they are built upon.
 
+mod batches;
 mod leaves;
 mod reader;
 mod tiles;
 
+pub(crate) use batches::{Batches, NoBatch, batch_in, frame_of, scan_batches};
 pub use leaves::{Leaf, VisitLeaf};
-pub(crate) use leaves::{LeafFiles, LeafWriter};
+pub(crate) use leaves::{LeafFiles, LeafWriter, append_leaf, split_leaf};
 pub use reader::Reader;
 pub(crate) use reader::{proving, tile_reader};
 pub(crate) use tiles::TreeWriter;

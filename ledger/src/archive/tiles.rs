@@ -73,6 +73,10 @@ impl TreeWriter {
         self.range.size()
     }
 
+    pub(crate) fn range(&self) -> &CompactRange {
+        &self.range
+    }
+
     /// How many full tiles and bundles were not there as they should be, when a log that is on disk is folded again.
     pub(crate) fn mended(&self) -> u64 {
         self.mended

@@ -1,12 +1,14 @@
 //! The bus: durable streams of frames, one per shard.
 //!
-//! In scope: the trait that the embedded bus fulfils and a distributed one can, and its words. Out of scope: what a
+//! In scope: the trait that the embedded bus and the one on nats-servers fulfil, and its words. Out of scope: what a
 //! frame says. Trust: a bus may lose, repeat, reorder or alter what it was given; whoever reads checks.
 
 mod embedded;
+pub mod nats;
 mod segment;
 
 pub use embedded::EmbeddedBus;
+pub use nats::{BusNames, BusSettings, Incoming, NatsBus, ReplicaState, Reply, escaped};
 
 use std::fmt;
 use std::pin::Pin;
@@ -63,17 +65,21 @@ pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> 
 /// Durable streams of frames, one per shard.
 pub trait Bus: Send + Sync {
     /// Stores a frame. When the answer is there, the frame is durable: *accepted*. Frames that one caller publishes
-    /// one after the other on a shard keep their order.
+    /// one after the other on a shard keep their order. A frame may be stored more than once, and one whose answer is an
+    /// error may be stored all the same.
     fn publish(&self, shard: u32, producer: &Name, frame: Vec<u8>) -> BusFuture<'static, StreamSeq>;
 
-    /// The messages after a position, in order and without a gap, about `bytes_max` of them, at least one if there is
-    /// one. Does not wait for more.
+    /// Messages after a position, their positions rising, up to about `bytes_max`, at least one if there is one. None:
+    /// there is nothing more now; what was accepted a moment ago may come a moment later. Does not wait for new ones.
+    ///
+    /// A gap between positions means that the stream has lost what stood there. A position belongs to one stream: where
+    /// another took its place, or it is gone, that is [`LedgerError::Stream`], until somebody reads from 0.
     fn read(&self, shard: u32, after: StreamSeq, bytes_max: usize) -> BusFuture<'_, Vec<Message>>;
 
-    /// Which stream serves the shard.
+    /// Which stream serves the shard; one that is gone is [`LedgerError::Stream`].
     fn info(&self, shard: u32) -> BusFuture<'_, StreamInfo>;
 
-    /// Changes whenever a message was stored on any shard.
+    /// Changes whenever there is something new to read on a shard that was read before.
     fn arrivals(&self) -> tokio::sync::watch::Receiver<u64>;
 }
 

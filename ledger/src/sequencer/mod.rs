@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use sharetrail_proof::acceptance::{Accepted, ChainHead, LogState, Rejection, Verdict};
+use sharetrail_proof::batch::text_hash;
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{ChainId, Label, Name};
 use sharetrail_proof::note::{Note, NoteSigner};
-use sharetrail_proof::tree::range_at;
+use sharetrail_proof::tree::{CompactRange, prove_inclusion, range_at};
 use tokio::sync::watch;
 
 use crate::archive::{LeafFiles, LeafWriter, TreeWriter, proving, tile_reader};
@@ -26,9 +27,9 @@ use crate::bus::{Message, StreamId, StreamSeq};
 use crate::error::LedgerError;
 use crate::files;
 use crate::folder::Folder;
-use crate::register::{Cursor, Head, OutsideCopy, Register};
+use crate::register::{Cursor, Head, IncidentKind, OutsideCopy, Register};
 
-pub(crate) use recover::{Sources, batch_in, recover, recover_behind};
+pub(crate) use recover::{Sources, empty_view, recover, recover_behind, recover_quietly, state_at};
 
 /// Leaves after which the tiles are synced and the state is noted, so that a start has little to fold again.
 const SNAPSHOT_LEAVES: u64 = 65_536;
@@ -61,6 +62,30 @@ pub trait Observer: Send + Sync {
     fn step(&self, shard: u32, step: Step) -> Result<(), LedgerError>;
 }
 
+/// Who else must agree to a decision before it may be signed.
+pub(crate) trait Gate: Send {
+    /// Agrees once the decision stands where no other host can decide otherwise. An error means that it may not be signed.
+    fn pass(&mut self, head: &Head) -> Result<(), LedgerError>;
+}
+
+/// Nobody else is to be asked: the folder's lock keeps others out.
+pub(crate) struct Alone;
+
+impl Gate for Alone {
+    fn pass(&mut self, _: &Head) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+/// What became of batches since it was last asked for: producers are told of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    /// On record, new or as a repeat: chain, number, where the batch entry is.
+    pub(crate) sealed: Vec<(ChainId, u64, LeafIndex)>,
+    /// Not let in, with the chain.
+    pub(crate) rejected: Vec<(ChainId, RejectedBatch)>,
+}
+
 /// An observer that lets everything pass.
 pub(crate) struct Unobserved;
 
@@ -87,6 +112,8 @@ pub struct ShardView {
     pub rejected: BTreeMap<ChainId, RejectedBatch>,
     /// Why the shard has halted, if it has.
     pub halted: Option<String>,
+    /// What keeps the shard from going on for now, if something does: the bus does not answer, another host is behind.
+    pub trouble: Option<String>,
 }
 
 /// A batch that was not let in; whoever signed it may cut its number anew.
@@ -94,6 +121,8 @@ pub struct ShardView {
 pub struct RejectedBatch {
     /// Its number in the chain.
     pub number: u64,
+    /// The hash of its note's text.
+    pub hash: Hash,
     /// The message it came in.
     pub seq: StreamSeq,
     /// The entry that is at fault, where it is one.
@@ -120,9 +149,125 @@ pub(crate) struct Sequencer {
     snapshot: Option<JoinHandle<Result<(), LedgerError>>>,
     observer: Arc<dyn Observer>,
     view: watch::Sender<Arc<ShardView>>,
+    gate: Box<dyn Gate>,
+    answers: Answers,
+    /// Whether a gap in the stream is told and passed over, because what stood there comes again from an outbox.
+    passes_gaps: bool,
+    /// Whether something was decided on that no published checkpoint covers yet.
+    midway: bool,
 }
 
 impl Sequencer {
+    /// Whether something was decided on that no published checkpoint covers yet: after an error, it is to be taken up anew.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.midway
+    }
+
+    /// Who must agree from now on.
+    pub(crate) fn set_gate(&mut self, gate: Box<dyn Gate>) {
+        self.gate = gate;
+    }
+
+    /// Gaps in the stream are told as incidents from now on, and do not halt the shard.
+    pub(crate) fn pass_gaps(&mut self) {
+        self.passes_gaps = true;
+    }
+
+    /// What became of batches since the last call.
+    pub(crate) fn take_answers(&mut self) -> Answers {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// The tree over what is here.
+    pub(crate) fn range(&self) -> &CompactRange {
+        self.tree.range()
+    }
+
+    /// The decision as it stands now, signed or not.
+    pub(crate) fn head(&self) -> Head {
+        Head {
+            checkpoint: self.checkpoint().to_text(),
+            cursor: Some(self.cursor.clone()),
+        }
+    }
+
+    /// Goes on from another place of the stream, or of another stream; what is on record is passed over there.
+    pub(crate) fn move_cursor(&mut self, cursor: Cursor) -> Result<(), LedgerError> {
+        self.cursor = cursor;
+        self.register.decide(&self.head())
+    }
+
+    /// As [`Sequencer::move_cursor`], to be registered with the next checkpoint.
+    pub(crate) fn set_cursor(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
+    }
+
+    /// The size of the checkpoint that was last published here.
+    pub(crate) fn published_size(&self) -> Result<TreeSize, LedgerError> {
+        Ok(self.published()?.map_or(TreeSize(0), |(size, _)| size))
+    }
+
+    fn published(&self) -> Result<Option<(TreeSize, String)>, LedgerError> {
+        let note = files::read_if_there(&self.folder.checkpoint(self.shard))?;
+        let text = note
+            .and_then(|note| String::from_utf8(note).ok())
+            .as_deref()
+            .and_then(note_text);
+        Ok(text.and_then(|text| stated(&text).map(|(size, _)| (size, text))))
+    }
+
+    /// Registers the checkpoint that was last published as the last decision, and ends: what came after it was never signed.
+    /// The stream is read again from its beginning.
+    pub(crate) fn back_to_published(mut self) -> Result<TreeSize, LedgerError> {
+        self.end_snapshot()?;
+        let path = self.folder.checkpoint(self.shard);
+        let nothing = || LedgerError::damaged(&path, None, "not a checkpoint");
+        let (size, checkpoint) = self.published()?.ok_or_else(nothing)?;
+        if size < self.size() {
+            self.register.decide(&Head {
+                checkpoint,
+                cursor: None,
+            })?;
+        }
+        Ok(size)
+    }
+
+    /// Where the stream was read up to.
+    pub(crate) fn full_cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Notes something that the operator should know of.
+    pub(crate) fn incident(&self, kind: IncidentKind, what: String) -> Result<(), LedgerError> {
+        self.register.incident(kind, what)
+    }
+
+    /// Whether the first `size` leaves have this root; none where there are fewer.
+    pub(crate) fn has(&self, size: TreeSize, root: &Hash) -> Result<Option<bool>, LedgerError> {
+        if size > self.size() {
+            return Ok(None);
+        }
+        if size == self.size() {
+            return Ok(Some(self.tree.root() == *root));
+        }
+        self.tree.write_partials()?;
+        let log = self.folder.log(self.shard);
+        let tiles = tile_reader(&log, self.size());
+        let found = range_at(&tiles, size).map_err(|error| proving(&log, error))?;
+        Ok(Some(found.root() == *root))
+    }
+
+    /// The proofs that these leaves are under the checkpoint as it stands.
+    pub(crate) fn inclusions(&self, indexes: &[LeafIndex]) -> Result<Vec<Vec<Hash>>, LedgerError> {
+        let log = self.folder.log(self.shard);
+        let tiles = tile_reader(&log, self.size());
+        let prove = |index: &LeafIndex| {
+            let proof = prove_inclusion(&tiles, *index, self.size()).map_err(|error| proving(&log, error))?;
+            Ok(proof.0)
+        };
+        indexes.iter().map(prove).collect()
+    }
+
     pub(crate) fn shard(&self) -> u32 {
         self.shard
     }
@@ -147,15 +292,9 @@ impl Sequencer {
 
     /// Decides on messages that follow the cursor, and seals what it accepts.
     pub(crate) fn take(&mut self, messages: &[Message]) -> Result<(), LedgerError> {
+        self.answers = Answers::default();
         for message in messages {
-            let expected = StreamSeq(self.cursor.seq.0 + 1);
-            if message.seq != expected {
-                let what = format!("message {} came where {} was due", message.seq.0, expected.0);
-                return Err(LedgerError::Stream {
-                    shard: self.shard,
-                    what,
-                });
-            }
+            self.in_turn(message)?;
             self.decide(message)?;
             self.cursor.seq = message.seq;
         }
@@ -164,6 +303,39 @@ impl Sequencer {
         };
         self.cursor.hash = message_hash(last);
         self.seal()
+    }
+
+    /// Decides on messages without sealing them: more will follow before the next checkpoint that another host registered.
+    pub(crate) fn take_along(&mut self, messages: &[Message]) -> Result<(), LedgerError> {
+        for message in messages {
+            self.in_turn(message)?;
+            self.decide(message)?;
+            self.cursor.seq = message.seq;
+            self.cursor.hash = message_hash(message);
+        }
+        self.leaves.commit()
+    }
+
+    fn in_turn(&mut self, message: &Message) -> Result<(), LedgerError> {
+        let due = self.cursor.seq.0 + 1;
+        if message.seq.0 == due {
+            return Ok(());
+        }
+        if self.passes_gaps && message.seq.0 > due {
+            let gone = message.seq.0 - due;
+            let what = format!(
+                "stream {}: {gone} messages from {due} to {} are gone; what was not sealed of them comes again from the \
+                 outboxes",
+                self.cursor.stream,
+                message.seq.0 - 1
+            );
+            return self.register.incident(IncidentKind::Gap, what);
+        }
+        let what = format!("message {} came where {due} was due", message.seq.0);
+        Err(LedgerError::Stream {
+            shard: self.shard,
+            what,
+        })
     }
 
     /// The number of leaves.
@@ -177,6 +349,7 @@ impl Sequencer {
             LedgerError::damaged(self.folder.root(), None, format!("a batch of the copy: {what}"))
         };
         let parsed = Frame::parse(frame).map_err(|error| wrong(error.to_string()))?;
+        self.midway = true;
         match self.state.accept(&parsed) {
             Ok(Verdict::Accepted(accepted)) => {
                 self.append(&parsed, &accepted)?;
@@ -210,13 +383,27 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Seals what was adopted.
+    /// Seals what was adopted, and ends.
     pub(crate) fn seal_adopted(mut self) -> Result<(), LedgerError> {
         self.seal()?;
         self.close()
     }
 
+    /// Seals what was taken along or adopted, and goes on.
+    pub(crate) fn seal_now(&mut self) -> Result<(), LedgerError> {
+        self.seal()
+    }
+
+    /// Registers what was taken up from disk anew with whoever must agree, signs and publishes it.
+    pub(crate) fn publish_again(&mut self) -> Result<(), LedgerError> {
+        let head = self.head();
+        self.gate.pass(&head)?;
+        self.outside.keep(&head.checkpoint)?;
+        self.publish(&head.checkpoint)
+    }
+
     fn decide(&mut self, message: &Message) -> Result<(), LedgerError> {
+        self.midway = true;
         let decided = Frame::parse(&message.frame)
             .map_err(Rejection::from)
             .and_then(|frame| {
@@ -249,6 +436,7 @@ impl Sequencer {
             .or_default()
             .push((batch.number, accepted.index));
         self.rejected.remove(&batch.chain);
+        self.answers.sealed.push((batch.chain, batch.number, accepted.index));
         Ok(())
     }
 
@@ -265,6 +453,7 @@ impl Sequencer {
         let index = self.register.batch(chain, number)?;
         let leaf = LeafFiles::new(&self.folder.sealed(self.shard)).leaf(index)?;
         if leaf.entry.get(1..) == Some(frame.note_text.as_bytes()) {
+            self.answers.sealed.push((chain, number, index));
             return Ok(());
         }
         // Only a batch that the producer signed is a fork; anything else is a stranger's noise.
@@ -290,22 +479,21 @@ impl Sequencer {
         self.register.reject(&whose, message.seq, note, &reason)?;
         // Only whoever signed for the chain is answered on it: a stranger's batch must not disturb its owner.
         let signed = frame.filter(|frame| self.was_signed(frame));
-        if let Some(batch) = signed
-            .map(|frame| frame.batch)
-            .filter(|batch| batch.producer == message.producer)
+        if let Some((batch, hash)) = signed
+            .map(|frame| (frame.batch, text_hash(frame.note.text())))
+            .filter(|(batch, _)| batch.producer == message.producer)
         {
             let next = self.state.head(batch.chain).map_or(0, |head| head.number + 1);
             if batch.number == next {
-                let (number, position) = (batch.number, rejection.position());
-                self.rejected.insert(
-                    batch.chain,
-                    RejectedBatch {
-                        number,
-                        seq: message.seq,
-                        position,
-                        reason,
-                    },
-                );
+                let rejected = RejectedBatch {
+                    number: batch.number,
+                    hash,
+                    seq: message.seq,
+                    position: rejection.position(),
+                    reason,
+                };
+                self.answers.rejected.push((batch.chain, rejected.clone()));
+                self.rejected.insert(batch.chain, rejected);
             }
         }
         Ok(())
@@ -340,15 +528,15 @@ impl Sequencer {
         self.tree.write_partials()?;
         self.note_batches()?;
         self.done(Step::TilesWritten)?;
-        let text = self.checkpoint().to_text();
-        self.register.decide(&Head {
-            checkpoint: text.clone(),
-            cursor: Some(self.cursor.clone()),
-        })?;
+        let head = self.head();
+        let text = head.checkpoint.clone();
+        self.register.decide(&head)?;
         self.done(Step::Registered)?;
+        self.gate.pass(&head)?;
         self.outside.keep(&text)?;
         self.done(Step::CopiedOutside)?;
         self.publish(&text)?;
+        self.midway = false;
         self.tree.remove_replaced()?;
         if self.tree.size().0 - self.snapshot_size >= SNAPSHOT_LEAVES {
             self.begin_snapshot()?;
@@ -382,6 +570,7 @@ impl Sequencer {
                 .collect(),
             rejected: self.rejected.clone(),
             halted: None,
+            trouble: None,
         }
     }
 

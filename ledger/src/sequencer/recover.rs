@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sharetrail_proof::acceptance::{ChainHead, LogState, Verdict};
+use sharetrail_proof::acceptance::{Accepted, ChainHead, LogState, Verdict};
 use sharetrail_proof::batch::Batch;
-use sharetrail_proof::entry::{BATCH, EVENT, Entry};
+use sharetrail_proof::entry::{EVENT, Entry, Genesis};
 use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize};
 use sharetrail_proof::name::ChainId;
@@ -19,8 +19,8 @@ use sharetrail_proof::note::{Note, NoteSigner};
 use sharetrail_proof::tree::range_at;
 use tokio::sync::watch;
 
-use super::{Observer, Sequencer, ShardView, fresh_cursor, note_text, stated};
-use crate::archive::{LeafFiles, LeafWriter, TreeWriter, proving, tile_reader};
+use super::{Alone, Answers, Observer, Sequencer, ShardView, fresh_cursor, note_text, stated};
+use crate::archive::{Leaf, LeafFiles, LeafWriter, TreeWriter, batch_in, proving, scan_batches, tile_reader};
 use crate::bus::{StreamId, StreamSeq};
 use crate::error::LedgerError;
 use crate::files;
@@ -36,6 +36,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) signer: NoteSigner,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) stream: StreamId,
+    /// Where the shard is watched already, if it is; otherwise a new place is made.
+    pub(crate) view: Option<watch::Sender<Arc<ShardView>>>,
 }
 
 /// A log that was folded from its archive, and gives the registered root.
@@ -56,6 +58,14 @@ pub(crate) fn recover(sources: Sources<'_>, notices: &mut Vec<String>) -> Result
     }
     sequencer.publish(&taken.checkpoint)?;
     Ok(sequencer)
+}
+
+/// Takes a shard up and publishes nothing yet: other hosts are asked first. See [`Sequencer::publish_again`].
+pub(crate) fn recover_quietly(
+    sources: Sources<'_>,
+    notices: &mut Vec<String>,
+) -> Result<Sequencer, LedgerError> {
+    Ok(take_up(sources, notices, true)?.sequencer)
 }
 
 /// Takes a shard up that may hold less than was signed, to bring the rest back. It publishes nothing. All leaves are
@@ -82,6 +92,7 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
         signer,
         observer,
         stream,
+        view,
     } = sources;
     let (register, head) = Register::open(&folder.register(shard))?;
     let path = folder.register(shard).join("head");
@@ -114,7 +125,7 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
     if to_sign {
         extends(folder, shard, size, root, &known)?;
     }
-    let (view, _) = watch::channel(Arc::new(empty_view(&head.checkpoint)));
+    let view = view.unwrap_or_else(|| watch::channel(Arc::new(empty_view(&head.checkpoint))).0);
     let mut sequencer = Sequencer {
         shard,
         folder: folder.clone(),
@@ -132,6 +143,10 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
         snapshot: None,
         observer,
         view,
+        gate: Box::new(Alone),
+        answers: Answers::default(),
+        passes_gaps: false,
+        midway: false,
     };
     sequencer.note_batches()?;
     sequencer.mend_chains(notices)?;
@@ -170,7 +185,8 @@ impl Sequencer {
     }
 }
 
-fn empty_view(text: &str) -> ShardView {
+/// What is known of a shard of which nothing was published yet by this process.
+pub(crate) fn empty_view(text: &str) -> ShardView {
     let (size, root) = stated(text).unwrap_or((TreeSize(0), Hash::empty_root()));
     ShardView {
         note: String::new(),
@@ -180,6 +196,7 @@ fn empty_view(text: &str) -> ShardView {
         heads: BTreeMap::new(),
         rejected: BTreeMap::new(),
         halted: None,
+        trouble: None,
     }
 }
 
@@ -313,17 +330,10 @@ fn resume(folder: &Folder, shard: u32, state: LogState) -> Result<Folded, Ledger
 }
 
 fn from_genesis(folder: &Folder, shard: u32, size: TreeSize) -> Result<Folded, LedgerError> {
-    let path = folder.sealed(shard);
-    let leaf = LeafFiles::new(&path).genesis()?;
-    let Ok(Entry::Genesis(genesis)) = Entry::parse(&leaf.entry) else {
-        return Err(LedgerError::damaged(
-            &path,
-            Some(0),
-            "leaf 0 is not a genesis entry",
-        ));
-    };
+    let genesis = genesis(&folder.sealed(shard))?;
     let mut tree = TreeWriter::new(&folder.log(shard));
-    tree.extend(&[&leaf.entry], &[LeafHash::of(&leaf.entry)])?;
+    let entry = genesis.to_bytes();
+    tree.extend(&[&entry], &[LeafHash::of(&entry)])?;
     let folded = Folded {
         state: LogState::new(&genesis),
         tree,
@@ -331,6 +341,14 @@ fn from_genesis(folder: &Folder, shard: u32, size: TreeSize) -> Result<Folded, L
         batches: BTreeMap::new(),
     };
     replay(folder, shard, folded, TreeSize(1), size)
+}
+
+fn genesis(path: &Path) -> Result<Genesis, LedgerError> {
+    let leaf = LeafFiles::new(path).genesis()?;
+    match Entry::parse(&leaf.entry) {
+        Ok(Entry::Genesis(genesis)) => Ok(*genesis),
+        _ => Err(LedgerError::damaged(path, Some(0), "leaf 0 is not a genesis entry")),
+    }
 }
 
 /// Feeds the archive's batches from `from` to `to` through the same rules that let them in.
@@ -342,36 +360,8 @@ fn replay(
     to: TreeSize,
 ) -> Result<Folded, LedgerError> {
     let path = folder.sealed(shard);
-    let mut group: Vec<Vec<u8>> = Vec::new();
-    let mut wanted = 0;
-    let mut failed = None;
-    let mut visit = |index: LeafIndex, entry: &[u8], _: &[u8]| {
-        if group.is_empty() {
-            let Some(batch) = batch_in(entry) else {
-                failed = Some(LedgerError::damaged(
-                    &path,
-                    None,
-                    format!("leaf {index} should be a batch entry"),
-                ));
-                return ControlFlow::Break(());
-            };
-            wanted = batch.count as usize + 1;
-        }
-        group.push(entry.to_vec());
-        if group.len() == wanted {
-            if let Err(error) = apply(&path, &mut folded, &group) {
-                failed = Some(error);
-                return ControlFlow::Break(());
-            }
-            group.clear();
-        }
-        ControlFlow::Continue(())
-    };
-    LeafFiles::new(&path).scan(LeafIndex(from.0), to, &mut visit)?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if !group.is_empty() {
+    let mut each = |batch: &[Leaf]| apply(&path, &mut folded, batch);
+    if !scan_batches(&path, LeafIndex(from.0), to, &mut each)? {
         return Err(LedgerError::damaged(&path, None, "the last batch is not whole"));
     }
     folded.tree.write_partials()?;
@@ -379,22 +369,41 @@ fn replay(
     Ok(folded)
 }
 
-/// What a batch entry says; nothing if it is none.
-pub(crate) fn batch_in(entry: &[u8]) -> Option<Batch> {
-    let (&BATCH, note) = entry.split_first()? else {
-        return None;
-    };
-    let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
-    Batch::parse(note.text()).ok()
+fn apply(path: &Path, folded: &mut Folded, group: &[Leaf]) -> Result<(), LedgerError> {
+    let accepted = accept(path, &mut folded.state, group)?;
+    let all: Vec<&[u8]> = group.iter().map(|leaf| leaf.entry.as_slice()).collect();
+    folded.tree.extend(&all, &accepted.leaves)?;
+    let batch = &accepted.batch;
+    folded
+        .batches
+        .entry(batch.chain)
+        .or_default()
+        .push((batch.number, accepted.index));
+    Ok(())
 }
 
-fn apply(path: &Path, folded: &mut Folded, group: &[Vec<u8>]) -> Result<(), LedgerError> {
+/// The state of a shard's log at `size`, folded from the last one that was noted.
+pub(crate) fn state_at(folder: &Folder, shard: u32, size: TreeSize) -> Result<LogState, LedgerError> {
+    let path = folder.sealed(shard);
+    let noted = files::read_if_there(&folder.register(shard).join("snapshot"))?;
+    let noted: Option<LogState> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut state = match noted.filter(|state| state.size() <= size) {
+        Some(state) => state,
+        None => LogState::new(&genesis(&path)?),
+    };
+    let from = LeafIndex(state.size().0);
+    scan_batches(&path, from, size, &mut |batch: &[Leaf]| accept(&path, &mut state, batch).map(drop))?;
+    Ok(state)
+}
+
+/// Lets a batch of the archive in by the rules that let it in once.
+fn accept(path: &Path, state: &mut LogState, group: &[Leaf]) -> Result<Accepted, LedgerError> {
     let wrong = |what: String| LedgerError::damaged(path, None, what);
-    let index = folded.state.size();
-    let text = std::str::from_utf8(&group[0][1..]).map_err(|error| wrong(error.to_string()))?;
+    let index = state.size();
+    let text = std::str::from_utf8(&group[0].entry[1..]).map_err(|error| wrong(error.to_string()))?;
     let note = Note::parse(text).map_err(|error| wrong(error.to_string()))?;
     let batch = Batch::parse(note.text()).map_err(|error| wrong(error.to_string()))?;
-    let entries: Vec<&[u8]> = group[1..].iter().map(Vec::as_slice).collect();
+    let entries: Vec<&[u8]> = group[1..].iter().map(|leaf| leaf.entry.as_slice()).collect();
     // Whether a content was there was decided when the batch was accepted; its bytes may have been deleted since.
     let sealed = entries
         .iter()
@@ -413,18 +422,9 @@ fn apply(path: &Path, folded: &mut Folded, group: &[Vec<u8>]) -> Result<(), Ledg
         entries,
         sealed,
     };
-    let accepted = match folded.state.accept(&frame) {
-        Ok(Verdict::Accepted(accepted)) => accepted,
-        Ok(_) => return Err(wrong(format!("the batch at leaf {index} is there twice"))),
-        Err(error) => return Err(wrong(format!("the batch at leaf {index} breaks a rule: {error}"))),
-    };
-    let all: Vec<&[u8]> = group.iter().map(Vec::as_slice).collect();
-    folded.tree.extend(&all, &accepted.leaves)?;
-    let batch = &accepted.batch;
-    folded
-        .batches
-        .entry(batch.chain)
-        .or_default()
-        .push((batch.number, accepted.index));
-    Ok(())
+    match state.accept(&frame) {
+        Ok(Verdict::Accepted(accepted)) => Ok(accepted),
+        Ok(_) => Err(wrong(format!("the batch at leaf {index} is there twice"))),
+        Err(error) => Err(wrong(format!("the batch at leaf {index} breaks a rule: {error}"))),
+    }
 }

@@ -2,11 +2,14 @@
 //!
 //! In scope: a customer's generations, making and wrapping keys, deriving what a producer gets, destroying. The vault
 //! knows no customer id: a slot is found by its label, or by a keyed hash of the id that is wiped at an erasure.
-//! Out of scope: who may ask (with the bus, later), the erasure entry in the log. Trust: the vault is trusted; so are
+//! Out of scope: who may ask over the bus (the desk), the erasure entry in the log. Trust: the vault is trusted; so are
 //! its file, the label key and the key-encryption key, which are refused when others can read them.
 
+mod grants;
+mod hosts;
 mod slots;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,6 +26,9 @@ use zeroize::Zeroizing;
 
 use crate::error::LedgerError;
 use crate::files;
+pub(crate) use grants::Wanted;
+pub use grants::{Grants, Leased, Replicate};
+pub use hosts::SharedSecret;
 use slots::{Slot, Slots};
 
 const KEK_PREFIX: &str = "SHARETRAIL+KEK+1+";
@@ -57,8 +63,14 @@ pub struct Vault {
     id: LedgerId,
     vrf: VrfSecretKey,
     lookup: Hmac<Sha256>,
+    /// What the secrets of producers and hosts are derived from.
+    secret: Zeroizing<[u8; 32]>,
     kek: XChaCha20Poly1305,
     slots: Mutex<Slots>,
+    /// Whoever makes new keys holds it, from showing them to other hosts until they are kept.
+    making: Mutex<()>,
+    /// Labels whose keys another host has otherwise.
+    contradicted: Mutex<BTreeSet<Label>>,
 }
 
 /// Where a vault's parts lie.
@@ -82,14 +94,23 @@ impl Vault {
         let seed = Zeroizing::new(files::read_private(paths.vrf)?);
         let seed = secret(paths.vrf, seed.trim_end().strip_prefix(VRF_PREFIX))?;
         let lookup = Zeroizing::new(Hash::of(&[b"sharetrail vault lookup v1\n", &seed[..]]).0);
+        let secret = Hash::of(&[b"sharetrail vault secret v1\n", &seed[..]]).0;
         Ok(Self {
             ledger: ledger.clone(),
             id,
             vrf: VrfSecretKey::from_seed(&seed),
             lookup: Hmac::new_from_slice(&lookup[..]).expect("HMAC takes keys of any length"),
+            secret: Zeroizing::new(secret),
             kek: XChaCha20Poly1305::new(&(*kek).into()),
             slots: Mutex::new(Slots::open(&paths.folder.join("slots"), writable)?),
+            making: Mutex::new(()),
+            contradicted: Mutex::new(BTreeSet::new()),
         })
+    }
+
+    /// The ledger's id.
+    pub fn id(&self) -> &LedgerId {
+        &self.id
     }
 
     /// The public half of the label key.
@@ -145,49 +166,14 @@ impl Vault {
     /// What a producer needs to record events of these customers, in their order. Customers the vault has not met get a
     /// key, which is on disk when this returns.
     pub fn grants(&self, producer: &Name, customers: &[&str]) -> Result<Vec<Grant>, LedgerError> {
-        let mut grants = Vec::with_capacity(customers.len());
-        for customer in customers {
-            let lookup = self.lookup(customer);
-            let known = self.slots().by_lookup(&lookup)?;
-            let (slot, proof) = if let Some(slot) = known {
-                (slot, None)
-            } else {
-                let (slot, proof) = self.make(customer, lookup)?;
-                (slot, Some(proof))
-            };
-            let key = self.unwrap(&slot)?.for_producer(producer);
-            grants.push(Grant {
-                generation: slot.generation,
-                label: slot.label,
-                key,
-                proof,
-            });
-        }
-        // Also a slot that another thread has appended and not synced yet: no event may be durable before its key.
-        self.slots().sync()?;
-        Ok(grants)
-    }
-
-    /// A slot for the customer's first generation that was not destroyed.
-    fn make(&self, customer: &str, lookup: [u8; 16]) -> Result<(Slot, VrfProof), LedgerError> {
-        for generation in 0..=u32::MAX {
-            let (label, proof) = self.prove_label(customer, generation);
-            // Held over the look and the append, so that two threads cannot make two keys for one label.
-            let mut slots = self.slots();
-            match slots.by_label(&label)? {
-                Some(slot) if slot.is_live() => return Ok((slot, proof)),
-                Some(_) => {}
-                None => {
-                    let key = Zeroizing::new(files::random::<32>()?);
-                    let slot = self.wrap(label, generation, lookup, &key)?;
-                    slots.append(&slot)?;
-                    return Ok((slot, proof));
-                }
-            }
-        }
-        Err(LedgerError::Vault(
-            "the customer has used up all generations".into(),
-        ))
+        let wanted: Vec<_> = customers
+            .iter()
+            .map(|&customer| Wanted {
+                customer,
+                prove: false,
+            })
+            .collect();
+        self.grants_shared(producer, &wanted, &|_| Ok(Vec::new()))
     }
 
     fn associated(&self, label: &Label, generation: u32) -> Vec<u8> {

@@ -20,7 +20,8 @@ use sharetrail_proof::name::Label;
 use crate::error::{At, LedgerError};
 use crate::files;
 
-const SLOT_BYTES: usize = 160;
+/// Bytes of a slot.
+pub(super) const SLOT_BYTES: usize = 160;
 const MAGIC: &[u8; 8] = b"STVLT001";
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
@@ -63,7 +64,12 @@ impl Slot {
         self.state == LIVE
     }
 
-    fn to_bytes(&self) -> [u8; SLOT_BYTES] {
+    /// Whether the slot holds this key material, byte for byte.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.to_bytes() == other.to_bytes()
+    }
+
+    pub(super) fn to_bytes(&self) -> [u8; SLOT_BYTES] {
         let mut bytes = [0; SLOT_BYTES];
         bytes[0] = self.state;
         bytes[4..8].copy_from_slice(&self.generation.to_be_bytes());
@@ -75,6 +81,14 @@ impl Slot {
         let crc = crc32fast::hash(&bytes[..156]);
         bytes[156..].copy_from_slice(&crc.to_be_bytes());
         bytes
+    }
+
+    /// Reads a slot that came from another host: as [`Slot::parse`], and it has one way of being written.
+    pub(super) fn parse_strictly(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
+        let slot = Self::parse(bytes)?;
+        let blank = slot.nonce == [0; 24] && slot.wrapped == [0; 32] && slot.tag == [0; 16];
+        let fits = slot.is_live() || (blank && slot.lookup == [0; 16]);
+        (fits && slot.to_bytes() == *bytes).then_some(slot)
     }
 
     fn parse(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
@@ -248,6 +262,21 @@ impl Slots {
             self.unsynced = false;
         }
         Ok(())
+    }
+
+    /// How many slots there are, destroyed ones too.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The bytes of at most `max` slots from number `from` on.
+    pub(super) fn bytes_from(&self, from: u32, max: u32) -> Result<Vec<u8>, LedgerError> {
+        let until = from.saturating_add(max).min(self.count);
+        let mut bytes = Vec::new();
+        for number in from..until {
+            bytes.extend_from_slice(&self.read(number)?.to_bytes());
+        }
+        Ok(bytes)
     }
 
     /// Overwrites a label's key and lookup; whether they were there.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sharetrail_ledger::bus::{Bus, StreamSeq};
+use sharetrail_ledger::bus::StreamSeq;
 use sharetrail_ledger::{Chain, Engine, InitOptions, Ledger, LedgerError, Observer, Step, init, keys};
 use sharetrail_proof::customer::commitment;
 use sharetrail_proof::entry::EventEntry;

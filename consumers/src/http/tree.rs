@@ -1,0 +1,136 @@
+//! `/log/<shard>/…`: a shard's tlog-tiles tree, as it lies in the ledger's folder.
+//!
+//! In scope: checkpoint, tiles, bundles, how long each may be kept (C2SP tlog-tiles). Out of scope: making them. Trust: the
+//! path is a stranger's: what does not parse as the one spelling of a file that the published checkpoint covers is not there.
+
+use std::fs;
+use std::io;
+
+use axum::extract::State;
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use sharetrail_ledger::{Ledger, LedgerError};
+use sharetrail_proof::hash::TreeSize;
+use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, Tile};
+
+use super::{Site, reading, shard};
+use crate::error::ConsumerError;
+
+/// A file of a shard's tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    Checkpoint,
+    Tile(Tile),
+    Bundle(Bundle),
+}
+
+impl Item {
+    fn parse(path: &str) -> Option<Self> {
+        if path == "checkpoint" {
+            return Some(Self::Checkpoint);
+        }
+        let bundle = path.parse().map(Self::Bundle);
+        bundle.or_else(|_| path.parse().map(Self::Tile)).ok()
+    }
+
+    /// Its only path, within the shard's folder.
+    fn path(self) -> String {
+        match self {
+            Self::Checkpoint => "checkpoint".into(),
+            Self::Tile(tile) => tile.to_string(),
+            Self::Bundle(bundle) => bundle.to_string(),
+        }
+    }
+
+    /// Whether the tree of `size` leaves has it, as it is or wider by now. One that is being written may lie there too, and
+    /// must not be kept by anybody as it is then.
+    fn is_in(self, size: TreeSize) -> bool {
+        match self {
+            Self::Checkpoint => true,
+            Self::Tile(tile) => {
+                let now = Tile::at(tile.level(), tile.index(), size);
+                now.is_some_and(|now| now.width() >= tile.width())
+            }
+            Self::Bundle(bundle) => {
+                Bundle::at(bundle.index(), size).is_some_and(|now| now.width() >= bundle.width())
+            }
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "text/plain; charset=utf-8",
+            Self::Tile(_) | Self::Bundle(_) => "application/octet-stream",
+        }
+    }
+
+    /// Nothing of a partial file ever changes, but it is gone once the full one is there.
+    fn caching(self) -> &'static str {
+        let width = match self {
+            Self::Checkpoint => return "no-cache",
+            Self::Tile(tile) => tile.width(),
+            Self::Bundle(bundle) => bundle.width(),
+        };
+        if width == FULL_WIDTH {
+            "public, max-age=31536000, immutable"
+        } else {
+            "public, max-age=60"
+        }
+    }
+}
+
+/// `GET /log/<shard>/<file>`. The path is read as it was sent: an escaped character makes it another file's.
+pub(super) async fn file(State(site): State<Site>, uri: Uri) -> Response {
+    let parts = uri.path().strip_prefix("/log/");
+    let parts = parts.and_then(|rest| rest.split_once('/'));
+    let place = parts.and_then(|(number, path)| Some((shard(&site.ledger, number)?, Item::parse(path)?)));
+    reading(move || place.map_or(Ok(None), |(shard, item)| answer(&site.ledger, shard, item))).await
+}
+
+fn answer(ledger: &Ledger, shard: u32, item: Item) -> Result<Option<Response>, ConsumerError> {
+    if item != Item::Checkpoint && !item.is_in(ledger.reader(shard)?.size()) {
+        return Ok(None);
+    }
+    let folder = ledger.root().join("log").join(shard.to_string());
+    let path = folder.join(item.path());
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            let doing = "read";
+            return Err(LedgerError::File { doing, path, source }.into());
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, item.content_type()),
+        (header::CACHE_CONTROL, item.caching()),
+    ];
+    Ok(Some((headers, bytes).into_response()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_parses_is_written_as_it_was_read_and_leads_nowhere_else() {
+        for path in ["checkpoint", "tile/0/000", "tile/1/x001/234.p/7", "tile/entries/000.p/255"] {
+            assert_eq!(Item::parse(path).map(Item::path).as_deref(), Some(path));
+        }
+        for path in ["", "checkpoint/", "tile/entries", "tile/0/0", "tile/0/000.p/256", "tile/../x"] {
+            assert_eq!(Item::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_checkpoint_does_not_cover_is_not_in_its_tree() {
+        let is_in = |path: &str, size| Item::parse(path).unwrap().is_in(TreeSize(size));
+        for kind in ["tile/0/001", "tile/entries/001"] {
+            let partial = format!("{kind}.p/44");
+            assert!(is_in(kind, 512) && is_in(&partial, 300) && is_in(&partial, 512));
+            assert!(!is_in(kind, 511) && !is_in(&partial, 299) && !is_in(&partial, 0));
+        }
+        assert!(is_in("checkpoint", 0));
+        assert!(!is_in("tile/63/000", u64::MAX));
+    }
+}

@@ -1,0 +1,186 @@
+//! Grants: the labels and keys that a producer records customers' events with.
+//!
+//! In scope: making a customer's key so that no two hosts make different ones, where a publisher gets its grants from.
+//! A new key is shown to the other hosts before it is kept here: one that another host contradicts was never used, so
+//! theirs is taken over. Out of scope: how hosts reach each other, who may ask.
+//! Trust: other hosts' slots count once they unwrap here.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use sharetrail_proof::name::Name;
+use sharetrail_proof::vrf::VrfProof;
+use zeroize::Zeroizing;
+
+use super::slots::Slot;
+use super::{Grant, Vault};
+use crate::error::LedgerError;
+use crate::files;
+
+/// How often hosts that made keys at the same moment try to agree.
+const TRIES: usize = 4;
+const DISAGREE: &str = "the hosts of the vault do not agree on a new customer's key yet";
+
+/// Shows new slots to the other hosts that live. When it returns, they lie on those hosts' disks; it gives the slots
+/// that other hosts hold instead, where they do.
+pub type Replicate = dyn Fn(&[u8]) -> Result<Vec<u8>, LedgerError> + Send + Sync;
+
+/// Where a publisher gets labels and keys from: the vault itself, or the vault at the other end of the bus.
+pub trait Grants: Send + Sync {
+    /// What the producer needs to record events of these customers, in their order.
+    fn grants(&self, producer: &Name, customers: &[&str]) -> Result<Leased, LedgerError>;
+}
+
+/// Grants, and how long they may be used.
+pub struct Leased {
+    /// One for each customer, in the order they were asked for.
+    pub grants: Vec<Grant>,
+    /// When they must be asked for again; none where the vault is in this process.
+    pub until: Option<Instant>,
+}
+
+impl Grants for Vault {
+    fn grants(&self, producer: &Name, customers: &[&str]) -> Result<Leased, LedgerError> {
+        Ok(Leased {
+            grants: Self::grants(self, producer, customers)?,
+            until: None,
+        })
+    }
+}
+
+/// A customer somebody asks about.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) customer: &'a str,
+    /// Whether the label is wanted with its proof also where the customer is known here.
+    pub(crate) prove: bool,
+}
+
+/// A customer's slot, with the proof of its label where one was made.
+type Found = (Slot, Option<VrfProof>);
+
+impl Vault {
+    /// As [`Vault::grants`], with proofs where they are wanted, and with other hosts that must hold a new key first.
+    pub(crate) fn grants_shared(
+        &self,
+        producer: &Name,
+        wanted: &[Wanted<'_>],
+        replicate: &Replicate,
+    ) -> Result<Vec<Grant>, LedgerError> {
+        let mut found: Vec<Option<Found>> = Vec::with_capacity(wanted.len());
+        let mut new = Vec::new();
+        for (position, ask) in wanted.iter().enumerate() {
+            let slot = self.slots().by_lookup(&self.lookup(ask.customer))?;
+            if slot.is_none() {
+                new.push((position, ask.customer));
+            }
+            found.push(slot.map(|slot| {
+                let proof = ask
+                    .prove
+                    .then(|| self.prove_label(ask.customer, slot.generation).1);
+                (slot, proof)
+            }));
+        }
+        for ((position, _), made) in new.iter().zip(self.make(&new, replicate)?) {
+            found[*position] = Some(made);
+        }
+        let grant = |(slot, proof): Found| -> Result<Grant, LedgerError> {
+            Ok(Grant {
+                generation: slot.generation,
+                label: slot.label,
+                key: self.unwrap(&slot)?.for_producer(producer),
+                proof,
+            })
+        };
+        let grants = found.into_iter().flatten().map(grant).collect();
+        // Also a slot that another thread has appended and not synced yet: no event may be durable before its key.
+        self.slots().sync()?;
+        grants
+    }
+
+    /// Slots for customers' first generations that were not destroyed.
+    fn make(&self, new: &[(usize, &str)], replicate: &Replicate) -> Result<Vec<Found>, LedgerError> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        for _ in 0..TRIES {
+            let proposed = new
+                .iter()
+                .map(|(_, customer)| self.propose(customer))
+                .collect::<Result<Vec<_>, _>>()?;
+            self.keep(&proposed, replicate)?;
+            // What is kept may be what another thread or host made meanwhile, or even destroyed.
+            let kept: Option<Vec<Found>> = {
+                let slots = self.slots();
+                let kept = |(slot, proof): &(Slot, VrfProof)| -> Result<Option<Found>, LedgerError> {
+                    let live = slots.by_label(&slot.label)?.filter(Slot::is_live);
+                    Ok(live.map(|slot| (slot, Some(*proof))))
+                };
+                proposed.iter().map(kept).collect::<Result<_, _>>()?
+            };
+            if let Some(kept) = kept {
+                return Ok(kept);
+            }
+        }
+        Err(LedgerError::Bus(DISAGREE.into()))
+    }
+
+    /// The slot of the customer's first generation that is not destroyed here, or a new one that is not kept yet.
+    fn propose(&self, customer: &str) -> Result<(Slot, VrfProof), LedgerError> {
+        for generation in 0..=u32::MAX {
+            let (label, proof) = self.prove_label(customer, generation);
+            let known = self.slots().by_label(&label)?;
+            match known {
+                Some(slot) if slot.is_live() => return Ok((slot, proof)),
+                Some(_) => {}
+                None => {
+                    let key = Zeroizing::new(files::random::<32>()?);
+                    let slot = self.wrap(label, generation, self.lookup(customer), &key)?;
+                    return Ok((slot, proof));
+                }
+            }
+        }
+        let text = "a customer has used up all generations";
+        Err(LedgerError::Vault(text.into()))
+    }
+
+    /// Keeps the slots that are new, once the other hosts hold them too; where they hold others, those.
+    fn keep(&self, proposed: &[(Slot, VrfProof)], replicate: &Replicate) -> Result<(), LedgerError> {
+        // One thread at a time: two that make a key for one customer must not show both to the other hosts.
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES {
+            let new = self.unknown(proposed)?;
+            let bytes: Vec<u8> = new.iter().flat_map(|slot| slot.to_bytes()).collect();
+            let theirs = if new.is_empty() {
+                Vec::new()
+            } else {
+                replicate(&bytes)?
+            };
+            if !theirs.is_empty() {
+                self.adopt_slots(&theirs)?;
+                continue;
+            }
+            // Held over the look and the append: a slot that another host pushed since then stays.
+            let mut slots = self.slots();
+            for slot in new {
+                if slots.by_label(&slot.label)?.is_none() {
+                    slots.append(slot)?;
+                }
+            }
+            return Ok(());
+        }
+        Err(LedgerError::Bus(DISAGREE.into()))
+    }
+
+    /// The slots whose labels are not known here, each label once.
+    fn unknown<'a>(&self, proposed: &'a [(Slot, VrfProof)]) -> Result<Vec<&'a Slot>, LedgerError> {
+        let (slots, mut met, mut new) = (self.slots(), HashSet::new(), Vec::new());
+        for (slot, _) in proposed {
+            if met.insert(slot.label) && slots.by_label(&slot.label)?.is_none() {
+                new.push(slot);
+            }
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,144 @@
+//! `serve`: works on a ledger until told to stop.
+//!
+//! In scope: arguments, notices as they come, projecting what is sealed, ending cleanly. Out of scope: sequencing,
+//! leases, answering producers (the engine), serving files (the HTTP server).
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sharetrail_consumers::Projections;
+use sharetrail_consumers::http::HttpServer;
+use sharetrail_ledger::{Engine, HostOptions, Ledger, Role};
+
+use crate::answer::Answer;
+use crate::interrupt::until_told_to_stop;
+use crate::opened::store_kind;
+use crate::output::{Output, note};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Serve the logs to auditors, and the archive to other hosts, at this address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8433")]
+    listen: SocketAddr,
+    /// Where other hosts reach this one, if that differs from --listen
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Copy the archive from this host if it is missing here; besides those that announce themselves
+    #[arg(long = "peer", value_name = "URL")]
+    peers: Vec<String>,
+}
+
+/// How often the projector looks for new leaves, and lets go of the projections so that others can read them.
+const PROJECT_EVERY: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
+
+/// Serves until a signal.
+pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
+    let ledger = Ledger::open(root)?;
+    let stop = until_told_to_stop()?;
+    let engine = Engine::serve(&ledger, &HostOptions::shared(args.peers.clone()))?;
+    let server = HttpServer::start(&ledger, args.listen, *engine.vault().peer_secret().bytes())?;
+    let url = args.url.clone().unwrap_or_else(|| format!("http://{}", server.address()));
+    if let Some(host) = engine.host() {
+        host.announce_url(url.clone());
+    }
+    let ready = json!({ "serving": ledger.name(), "url": url, "shards": ledger.shards() });
+    output.give(&ready, |page| page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name())))?;
+    let projector = {
+        let (ledger, stop) = (ledger.clone(), Arc::clone(&stop));
+        std::thread::Builder::new()
+            .name("projector".into())
+            .spawn(move || project(&ledger, &stop))?
+    };
+    let outcome = tend(&ledger, &engine, &stop);
+    stop.store(true, Ordering::Release);
+    // A projector that panicked has told so; what it folds is derived.
+    let _ = projector.join();
+    server.stop();
+    engine.notices().iter().for_each(|notice| note(notice));
+    engine.stop()?;
+    outcome.map(|()| Answer::Yes)
+}
+
+/// Tells what happens and carries out the operator's commands, until told to stop or every shard has halted.
+fn tend(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<()> {
+    let mut roles = vec![Role::Beginning; ledger.shards() as usize];
+    while !stop.load(Ordering::Acquire) {
+        for notice in engine.notices() {
+            note(&notice);
+        }
+        for (shard, before) in (0_u32..).zip(&mut roles) {
+            let role = role(engine, shard);
+            if role != *before {
+                note(&told(shard, &role));
+                *before = role;
+            }
+        }
+        if roles.iter().all(|role| matches!(role, Role::Halted(_))) {
+            anyhow::bail!("every shard has halted; see what was said above");
+        }
+        match engine.host() {
+            Some(_) => {
+                if let Some(done) = engine.tend(TICK) {
+                    note(&done);
+                }
+            }
+            None => std::thread::sleep(TICK),
+        }
+    }
+    Ok(())
+}
+
+fn role(engine: &Engine, shard: u32) -> Role {
+    let halted = engine.view(shard).borrow().halted.clone().map(Role::Halted);
+    let shared = engine.host().map(|host| host.role(shard));
+    halted.or(shared).unwrap_or(Role::Leading)
+}
+
+fn told(shard: u32, role: &Role) -> String {
+    match role {
+        Role::Leading => format!("shard {shard}: led by this host"),
+        Role::Following => format!("shard {shard}: led by another host; this one keeps its archive level"),
+        Role::Halted(why) => format!("shard {shard}: halted: {why}"),
+        _ => format!("shard {shard}: beginning"),
+    }
+}
+
+/// Folds what is sealed into the projections, and lets go of them in between.
+fn project(ledger: &Ledger, stop: &AtomicBool) {
+    let mut folded = 0;
+    let mut last_error = String::new();
+    while !stop.load(Ordering::Acquire) {
+        let began = Instant::now();
+        match fold(ledger, &mut folded) {
+            Ok(()) => last_error.clear(),
+            Err(error) => {
+                let error = format!("{error:#}");
+                if error != last_error {
+                    note(&format!("projector: {error}; it is tried again"));
+                    last_error = error;
+                }
+            }
+        }
+        while began.elapsed() < PROJECT_EVERY && !stop.load(Ordering::Acquire) {
+            std::thread::sleep(TICK);
+        }
+    }
+}
+
+/// `folded`: leaves of all shards that were projected last time.
+fn fold(ledger: &Ledger, folded: &mut u64) -> anyhow::Result<()> {
+    let sizes = (0..ledger.shards()).map(|shard| Ok(ledger.reader(shard)?.size().0));
+    let total: u64 = sizes.sum::<anyhow::Result<u64>>()?;
+    if total == *folded {
+        return Ok(());
+    }
+    let projections = Projections::open(ledger, store_kind(ledger)?)?;
+    *folded = projections.catch_up(&|_, _| ())?.total;
+    projections.notices().iter().for_each(|notice| note(notice));
+    Ok(())
+}
