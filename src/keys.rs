@@ -106,7 +106,9 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         Action::Enrol { name, to } => {
             let ledger = Ledger::open(root)?;
             if ledger.settings().bus.is_none() {
-                bail!("the bus of this ledger lies in its folder; a producer elsewhere needs one made with `init --bus`");
+                bail!(
+                    "the bus of this ledger lies in its folder; a producer elsewhere needs one made with `init --bus`"
+                );
             }
             if !has_valid_key(&ledger, name)? {
                 change(&ledger, &Change::Add(name))?;
@@ -120,7 +122,9 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
 /// Whether the producer's key in this folder is on record and valid.
 fn has_valid_key(ledger: &Ledger, name: &Name) -> anyhow::Result<bool> {
     let known = keys::list(&sequenced(ledger.root())?)?;
-    Ok(known.iter().any(|key| key.party == *name && key.until.is_none() && key.private_here))
+    Ok(known
+        .iter()
+        .any(|key| key.party == *name && key.until.is_none() && key.private_here))
 }
 
 /// A change of the registry.
@@ -168,11 +172,17 @@ fn elsewhere(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
 
 fn told(name: &Name, done: &str, output: &Output) -> anyhow::Result<()> {
     let text = format!("{name}: key {done}, on record in every shard");
-    output.give(&json!({ "producer": name, "done": done }), |page| page.holds(&text))
+    output.give(&json!({ "producer": name, "done": done }), |page| {
+        page.holds(&text)
+    })
 }
 
 fn enrol(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Result<()> {
-    let bus = ledger.settings().bus.clone().context("the bus of this ledger lies in its folder")?;
+    let bus = ledger
+        .settings()
+        .bus
+        .clone()
+        .context("the bus of this ledger lies in its folder")?;
     let signer = keys::producer_signer(ledger, name)?;
     if let Some(host) = ledger.settings().host.as_ref().filter(|_| bus.nkey.is_some()) {
         remote::host_user(ledger, host)?;
@@ -186,14 +196,29 @@ fn enrol(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Re
     });
     output.give(&summary, |page| {
         page.holds(&format!("{name} is enrolled, its key on record in every shard"));
-        page.field(2, "folder", &format!("{}: take it to the producer's host", made.credentials.display()));
-        page.field(2, "users", &format!("{}: put it on the servers and reload them", made.users.display()));
-        page.verbatim(2, &format!("sharetrail --ledger {} record FILE", made.credentials.display()));
+        page.field(
+            2,
+            "folder",
+            &format!("{}: take it to the producer's host", made.credentials.display()),
+        );
+        page.field(
+            2,
+            "users",
+            &format!("{}: put it on the servers and reload them", made.users.display()),
+        );
+        page.verbatim(
+            2,
+            &format!("sharetrail --ledger {} record FILE", made.credentials.display()),
+        );
     })
 }
 
 fn another_host(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Result<()> {
-    let has_users = ledger.settings().bus.as_ref().is_some_and(|bus| bus.nkey.is_some());
+    let has_users = ledger
+        .settings()
+        .bus
+        .as_ref()
+        .is_some_and(|bus| bus.nkey.is_some());
     if let Some(own) = ledger.settings().host.as_ref().filter(|_| has_users) {
         remote::host_user(ledger, own)?;
         remote::host_user(ledger, name)?;
@@ -201,8 +226,14 @@ fn another_host(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> any
     host::host_folder(ledger, to, name)?;
     let summary = json!({ "host": name, "folder": to.display().to_string() });
     output.give(&summary, |page| {
-        page.holds(&format!("{} holds what host {name} needs: take it there, and delete it here", to.display()));
-        page.verbatim(2, "SHARETRAIL_HOME=DIR/outside sharetrail --ledger DIR/ledger serve");
+        page.holds(&format!(
+            "{} holds what host {name} needs: take it there, and delete it here",
+            to.display()
+        ));
+        page.verbatim(
+            2,
+            "SHARETRAIL_HOME=DIR/outside sharetrail --ledger DIR/ledger serve",
+        );
     })
 }
 
@@ -210,7 +241,10 @@ fn nkey(file: &Path, ledger: &Name, output: &Output) -> anyhow::Result<()> {
     let user = remote::first_user(file, ledger)?;
     let summary = json!({ "file": file.display().to_string(), "user": user.public, "users": user.users });
     output.give(&summary, |page| {
-        page.holds(&format!("{}: keep it private, and name it with `init --bus-nkey`", file.display()));
+        page.holds(&format!(
+            "{}: keep it private, and name it with `init --bus-nkey`",
+            file.display()
+        ));
         page.text(2, "The servers' users.conf to begin with:");
         user.users.lines().for_each(|line| page.verbatim(2, line));
     })

@@ -36,6 +36,8 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         "Shard {}: the stream is closed and the next one is open. What the old one held is in the archive; it can be removed.",
         args.shard
     );
-    output.give(&json!({ "shard": args.shard, "done": true }), |page| page.holds(&text))?;
+    output.give(&json!({ "shard": args.shard, "done": true }), |page| {
+        page.holds(&text)
+    })?;
     Ok(Answer::Yes)
 }

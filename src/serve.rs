@@ -42,12 +42,17 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     let stop = until_told_to_stop()?;
     let engine = Engine::serve(&ledger, &HostOptions::shared(args.peers.clone()))?;
     let server = HttpServer::start(&ledger, args.listen, *engine.vault().peer_secret().bytes())?;
-    let url = args.url.clone().unwrap_or_else(|| format!("http://{}", server.address()));
+    let url = args
+        .url
+        .clone()
+        .unwrap_or_else(|| format!("http://{}", server.address()));
     if let Some(host) = engine.host() {
         host.announce_url(url.clone());
     }
     let ready = json!({ "serving": ledger.name(), "url": url, "shards": ledger.shards() });
-    output.give(&ready, |page| page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name())))?;
+    output.give(&ready, |page| {
+        page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name()))
+    })?;
     let projector = {
         let (ledger, stop) = (ledger.clone(), Arc::clone(&stop));
         std::thread::Builder::new()

@@ -112,7 +112,11 @@ impl Mill {
 
     /// One lane an outbox, in frames of so many events, going on where the log has each chain.
     pub(crate) fn cut(&mut self, events: usize) -> Result<Vec<Arc<Lane>>> {
-        let lanes: Result<Vec<_>> = self.outboxes.iter_mut().map(|outbox| outbox.cut(events)).collect();
+        let lanes: Result<Vec<_>> = self
+            .outboxes
+            .iter_mut()
+            .map(|outbox| outbox.cut(events))
+            .collect();
         let lanes = lanes?;
         ensure!(
             lanes.iter().all(|lane| !lane.batches.is_empty()),

@@ -239,18 +239,15 @@ impl Live {
         results.push(row);
         #[expect(clippy::cast_precision_loss, reason = "it is 1,000")]
         let low_load = LOW_LOAD as f64;
-        for (name, per_second, contents) in
-            [("low", low_load, low), ("high", maximum * HIGH_LOAD, high)]
-        {
+        for (name, per_second, contents) in [("low", low_load, low), ("high", maximum * HIGH_LOAD, high)] {
             progress(&format!("waiting times at {per_second:.0} events a second"));
             let load = Load {
                 name,
                 per_second,
                 time: limits.time,
             };
-            let wait = self.beside_projector(|| {
-                latency::measure(publisher, contents, &load, self.setting, runtime)
-            })?;
+            let wait = self
+                .beside_projector(|| latency::measure(publisher, contents, &load, self.setting, runtime))?;
             results.wait(wait);
         }
         Ok(())

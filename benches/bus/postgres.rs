@@ -89,7 +89,10 @@ pub(crate) fn measure(contents: &[Vec<u8>], limits: Limits, results: &mut Result
 fn find() -> Option<PathBuf> {
     let on_path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&on_path).collect();
-    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let installed = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut versions: Vec<(u32, PathBuf)> = installed
         .filter_map(|entry| {
             let version = entry.file_name().to_str()?.parse().ok()?;
@@ -98,9 +101,11 @@ fn find() -> Option<PathBuf> {
         .collect();
     versions.sort_unstable();
     folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
-    folders
-        .into_iter()
-        .find(|folder| ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).is_file()))
+    folders.into_iter().find(|folder| {
+        ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|name| folder.join(name).is_file())
+    })
 }
 
 fn record(content: &[u8]) -> Result<Record> {
@@ -126,16 +131,29 @@ impl Server {
         let data = folder.path().join("data");
         if is_root()? {
             // The server refuses to run as root.
-            let given = Command::new("chown").arg("nobody:nogroup").arg(folder.path()).status()?;
+            let given = Command::new("chown")
+                .arg("nobody:nogroup")
+                .arg(folder.path())
+                .status()?;
             ensure!(given.success(), "chown nobody:nogroup: {given}");
         }
         let made = unprivileged(&programs.join("initdb"), folder.path())?
-            .args(["--username=bench", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
+            .args([
+                "--username=bench",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ])
             .arg("--pgdata")
             .arg(&data)
             .output()
             .context("starting initdb")?;
-        ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        ensure!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let mut command = unprivileged(&programs.join("postgres"), folder.path())?;
         command.arg("-D").arg(&data).arg("-k").arg(folder.path());
         for setting in SETTINGS {
@@ -168,7 +186,12 @@ impl Server {
     fn psql(&self) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command
-            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--username=bench"])
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--username=bench",
+            ])
             .args(["--dbname=postgres", "--no-align", "--tuples-only"])
             .arg("--host")
             .arg(self.folder.path());
@@ -177,7 +200,11 @@ impl Server {
 
     fn ask(&self, question: &str) -> Result<String> {
         let output = self.psql().args(["--command", question]).output()?;
-        ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "psql: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?)
     }
 
@@ -199,7 +226,9 @@ impl Server {
                 .collect();
             let mut events = 0;
             for writer in writers {
-                events += writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+                events += writer
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("a writer panicked"))??;
             }
             anyhow::Ok(events)
         })?;
@@ -211,7 +240,10 @@ impl Server {
         meter.read(events, &mut row);
         let answer = self.ask("SELECT count(*), pg_total_relation_size('audit') FROM audit")?;
         let (count, bytes) = answer.trim().split_once('|').context("two numbers")?;
-        ensure!(count.parse() == Ok(events), "{events} rows were sent, and {count} are there");
+        ensure!(
+            count.parse() == Ok(events),
+            "{events} rows were sent, and {count} are there"
+        );
         row.disk_bytes = Some(ratio(bytes.parse()?, ratio(events.max(1), 1.0)));
         row.note = "fsync on; disk: table and indexes, without the write-ahead log".to_owned();
         Ok(row)
@@ -255,8 +287,21 @@ fn transaction(text: &mut String, records: &[Record], way: Way, prev: &mut Hash)
         Way::Copy => writeln!(text, "COPY {columns} FROM STDIN;")?,
         Way::Insert => write!(text, "INSERT INTO {columns} VALUES ")?,
     }
-    for (place, Record { customer, at, content }) in records.iter().enumerate() {
-        let hash = Hash::of(&[&prev.0[..], customer.as_bytes(), at.as_bytes(), content.as_bytes()]);
+    for (
+        place,
+        Record {
+            customer,
+            at,
+            content,
+        },
+    ) in records.iter().enumerate()
+    {
+        let hash = Hash::of(&[
+            &prev.0[..],
+            customer.as_bytes(),
+            at.as_bytes(),
+            content.as_bytes(),
+        ]);
         match way {
             Way::Copy => {
                 escape(text, customer, '\\', "\\\\");

@@ -52,16 +52,25 @@ pub(crate) fn measure(
         let cluster = setting.start()?;
         let wire = runtime.block_on(Wire::connect(&cluster, setting.nodes))?;
         runtime.block_on(wire.make_streams(0))?;
-        let mut best = price(&cluster, results, setting, "raw bus, one in flight", batch, || {
-            runtime.block_on(wire.one_in_flight(&lanes, limits.time))
-        })?;
+        let mut best = price(
+            &cluster,
+            results,
+            setting,
+            "raw bus, one in flight",
+            batch,
+            || runtime.block_on(wire.one_in_flight(&lanes, limits.time)),
+        )?;
         for (window, run) in WINDOWS.into_iter().zip(1..) {
             let what = format!("raw bus, {} MiB in flight", window >> 20);
             runtime.block_on(wire.make_streams(run))?;
             let many = price(&cluster, results, setting, &what, batch, || {
                 runtime.block_on(wire.many_in_flight(&lanes, limits.time, window, run))
             })?;
-            best = if many.per_second() > best.per_second() { many } else { best };
+            best = if many.per_second() > best.per_second() {
+                many
+            } else {
+                best
+            };
         }
         let ledger = Name::new("durable.example")?;
         let bus = NatsBus::connect(&ledger, SHARDS, &bus_settings(&cluster)?, Path::new("/"))?;
@@ -223,8 +232,7 @@ impl Pipeline {
                     continue;
                 };
                 let length = batch.frame.len();
-                while !waiting.is_empty()
-                    && (flying + length > self.window || waiting.len() >= MESSAGES_MAX)
+                while !waiting.is_empty() && (flying + length > self.window || waiting.len() >= MESSAGES_MAX)
                 {
                     flying -= acknowledged(&mut waiting, &mut sent).await?;
                 }

@@ -180,7 +180,11 @@ impl Results {
         let mut targets = Vec::new();
         let mut push = |what, measured: Option<f64>, target: f64, at_least: bool| {
             if let Some(measured) = measured {
-                let met = if at_least { measured >= target } else { measured <= target };
+                let met = if at_least {
+                    measured >= target
+                } else {
+                    measured <= target
+                };
                 targets.push(Target {
                     what,
                     measured,
@@ -193,7 +197,10 @@ impl Results {
         let headline = self.headline();
         let times = |other: Option<f64>| Some(headline?.durable / other?);
         let worst = |load: &str| {
-            let waits = self.waits.iter().filter(|wait| wait.load == load && wait.nodes == 1);
+            let waits = self
+                .waits
+                .iter()
+                .filter(|wait| wait.load == load && wait.nodes == 1);
             waits.map(|wait| wait.sealed.p99).max_by(f64::total_cmp)
         };
         push("durable / raw bus", headline.map(|one| one.of_raw), OF_RAW, true);
@@ -201,9 +208,19 @@ impl Results {
         push("durable / PostgreSQL, one hash chain", one, TIMES_POSTGRES, true);
         push("durable / PostgreSQL, four chains", several, TIMES_POSTGRES, true);
         push("durable / UmaDB", times(self.umadb), TIMES_UMADB, true);
-        push("JSON to sealed and projected, per s", self.whole_way, WHOLE_WAY, true);
+        push(
+            "JSON to sealed and projected, per s",
+            self.whole_way,
+            WHOLE_WAY,
+            true,
+        );
         push("sealed p99 at low load, ms", worst("low"), SEALED_LOW_MS, false);
-        push("sealed p99 at high load, ms", worst("high"), SEALED_HIGH_MS, false);
+        push(
+            "sealed p99 at high load, ms",
+            worst("high"),
+            SEALED_HIGH_MS,
+            false,
+        );
         targets
     }
 
@@ -286,15 +303,7 @@ impl Results {
         writeln!(
             text,
             "\n{:<6} {:>5} {:<8} {:>9} {:>8} {:>13} {:>9} {:>11} {:>9}",
-            "load",
-            "nodes",
-            "sync",
-            "events/s",
-            "samples",
-            "accepted p50",
-            "p99 ms",
-            "sealed p50",
-            "p99 ms"
+            "load", "nodes", "sync", "events/s", "samples", "accepted p50", "p99 ms", "sealed p50", "p99 ms"
         )?;
         for wait in &self.waits {
             writeln!(

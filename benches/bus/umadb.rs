@@ -76,13 +76,7 @@ pub(crate) fn measure(contents: &[Vec<u8>], limits: Limits, results: &mut Result
 }
 
 /// Runs the client: how many events, and how many a second.
-fn append(
-    python: &OsStr,
-    url: &str,
-    input: &Path,
-    threads: usize,
-    limits: Limits,
-) -> Result<(u64, f64)> {
+fn append(python: &OsStr, url: &str, input: &Path, threads: usize, limits: Limits) -> Result<(u64, f64)> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/bus/umadb_append.py");
     let output = Command::new(python)
         .arg(script)
@@ -94,7 +88,11 @@ fn append(
         .stderr(Stdio::inherit())
         .output()
         .context("starting UmaDB's client")?;
-    ensure!(output.status.success(), "UmaDB's client ended with {}", output.status);
+    ensure!(
+        output.status.success(),
+        "UmaDB's client ended with {}",
+        output.status
+    );
     let answer: Value = serde_json::from_slice(&output.stdout).context("reading what UmaDB's client says")?;
     let events = answer["events"].as_u64().context("a number of events")?;
     let per_second = answer["per_second"].as_f64().context("a speed")?;

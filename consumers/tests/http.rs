@@ -86,10 +86,17 @@ fn every_file_of_the_tree_is_served_as_it_lies() {
     for path in files_below(&folder) {
         let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
         let answer = host.get(&format!("/log/0/{name}"));
-        assert_eq!((answer.status, &answer.body), (200, &fs::read(&path).unwrap()), "{name}");
+        assert_eq!(
+            (answer.status, &answer.body),
+            (200, &fs::read(&path).unwrap()),
+            "{name}"
+        );
         let (content, caching) = (&answer.headers["content-type"], &answer.headers["cache-control"]);
         if name == "checkpoint" {
-            assert_eq!((content.as_str(), caching.as_str()), ("text/plain; charset=utf-8", "no-cache"));
+            assert_eq!(
+                (content.as_str(), caching.as_str()),
+                ("text/plain; charset=utf-8", "no-cache")
+            );
             continue;
         }
         assert_eq!(content, "application/octet-stream");
@@ -100,7 +107,10 @@ fn every_file_of_the_tree_is_served_as_it_lies() {
             full += 1;
         }
     }
-    assert!(full >= 2 && partial >= 3, "{full} full and {partial} partial files");
+    assert!(
+        full >= 2 && partial >= 3,
+        "{full} full and {partial} partial files"
+    );
     assert_eq!(host.get("/healthz").status, 200);
 }
 
@@ -194,11 +204,18 @@ fn expected(host: &Host, from: u64) -> Vec<u8> {
 #[test]
 fn a_host_that_knows_the_secret_gets_leaves() {
     let host = Host::new();
-    let (key, size) = (PeerKey::new(&SECRET), host.place.open().reader(0).unwrap().size().0);
+    let (key, size) = (
+        PeerKey::new(&SECRET),
+        host.place.open().reader(0).unwrap().size().0,
+    );
     for from in [0, 1, 100, size - 1, size, size + 1, u64::MAX] {
         let path = format!("/peer/0/leaves?from={from}");
         let answer = host.get_with(&path, &key.authorization(&path, minute_now()));
-        assert_eq!((answer.status, answer.body == expected(&host, from)), (200, true), "{from}");
+        assert_eq!(
+            (answer.status, answer.body == expected(&host, from)),
+            (200, true),
+            "{from}"
+        );
         assert_eq!(answer.headers["sharetrail-size"], size.to_string());
         assert_eq!(answer.headers["cache-control"], "no-store");
     }
@@ -238,7 +255,15 @@ fn a_question_of_a_host_that_does_not_parse_is_told() {
     let host = Host::new();
     let key = PeerKey::new(&SECRET);
     let status = |path: &str| host.get_with(path, &key.authorization(path, minute_now())).status;
-    let bad = ["", "?", "?from=", "?from=+1", "?from=01", "?from=1&to=2", "?from=18446744073709551616"];
+    let bad = [
+        "",
+        "?",
+        "?from=",
+        "?from=+1",
+        "?from=01",
+        "?from=1&to=2",
+        "?from=18446744073709551616",
+    ];
     for query in bad {
         assert_eq!(status(&format!("/peer/0/leaves{query}")), 400, "{query}");
     }

@@ -66,7 +66,10 @@ fn a_host_gets_checkpoint_tiles_and_leaves_as_they_are() {
     let hashes: Vec<LeafHash> = found.iter().map(|leaf| LeafHash::of(&leaf.entry)).collect();
     assert_eq!(root_of(&hashes), *checkpoint.root());
     let size = checkpoint.size();
-    assert_eq!(peer.leaves(0, LeafIndex(size.0 - 1)).unwrap(), found[found.len() - 1..]);
+    assert_eq!(
+        peer.leaves(0, LeafIndex(size.0 - 1)).unwrap(),
+        found[found.len() - 1..]
+    );
     assert_eq!(peer.leaves(0, LeafIndex(size.0)).unwrap(), []);
     for tile in tiles_between(TreeSize(0), size) {
         let bytes = peer.tile(0, tile).unwrap();

@@ -23,7 +23,7 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::register::Register;
 use crate::sequencer::{Observer, Sequencer, ShardView, Sources, Unobserved, message_hash, recover};
-use crate::vault::Vault;
+use crate::vault::{Grants, Vault};
 use crate::wire::Control;
 
 /// Bytes of frames that are put on record under one checkpoint.
@@ -214,6 +214,14 @@ impl Engine {
         &self.vault
     }
 
+    /// Where a publisher in this process gets labels and keys from.
+    pub fn grants(&self) -> Arc<dyn Grants> {
+        match &self.host {
+            Some(host) => Arc::clone(host.keyring()) as Arc<dyn Grants>,
+            None => Arc::clone(&self.vault) as Arc<dyn Grants>,
+        }
+    }
+
     /// What was found and healed, a line each: at the start, and by hosts since the last call.
     pub fn notices(&self) -> Vec<String> {
         let mut notices = std::mem::take(&mut *held(&self.notices));
@@ -341,7 +349,9 @@ impl Engine {
     /// was not comes again from the outboxes.
     pub fn next_stream(&self, shard: u32) -> Result<String, LedgerError> {
         let host = self.host.as_ref().ok_or_else(|| {
-            LedgerError::Invalid("the bus of this ledger lies in its folder and has no stream to close".into())
+            LedgerError::Invalid(
+                "the bus of this ledger lies in its folder and has no stream to close".into(),
+            )
         })?;
         if shard >= self.ledger.shards() {
             return Err(LedgerError::Invalid(format!("the ledger has no shard {shard}")));

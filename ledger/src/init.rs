@@ -154,16 +154,19 @@ fn reach_bus(
     let nats = NatsBus::connect(&settings.name, settings.shards, bus, root)?;
     let notices = match wait_for(nats.risks())? {
         Err(why) => vec![format!("cannot check how the bus keeps its data: {why}")],
-        Ok(risks) if risks.is_empty() || accept_risk => {
-            risks.into_iter().map(|risk| format!("risk accepted: {risk}")).collect()
-        }
+        Ok(risks) if risks.is_empty() || accept_risk => risks
+            .into_iter()
+            .map(|risk| format!("risk accepted: {risk}"))
+            .collect(),
         Ok(risks) => return Err(LedgerError::Risk(risks.join("; "))),
     };
     Ok((Some(nats), notices))
 }
 
 fn wait_for<T>(future: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let failed = |error: std::io::Error| LedgerError::Stopped(format!("no runtime: {error}"));
     runtime.map_err(failed)?.block_on(future)
 }

@@ -156,7 +156,11 @@ pub fn register(engine: &Engine, producer: &Name, key: &VerifierKey) -> Result<b
     let registry = engine.registry()?;
     let known = registry.party(producer);
     let is_valid = |period: &sharetrail_proof::registry::KeyPeriod| period.until.is_none();
-    if known.is_some_and(|keys| keys.keys.iter().any(|period| is_valid(period) && period.key == *key)) {
+    if known.is_some_and(|keys| {
+        keys.keys
+            .iter()
+            .any(|period| is_valid(period) && period.key == *key)
+    }) {
         return Ok(finished);
     }
     if known.is_some_and(|keys| keys.keys.iter().any(is_valid)) {

@@ -115,13 +115,21 @@ impl Ledger {
 
     /// What this host is called among others that work on the ledger.
     pub(crate) fn host(&self) -> Result<Name, LedgerError> {
-        let missing = || LedgerError::Invalid("ledger.toml does not say what this host is called; add `host = \"…\"`".into());
+        let missing = || {
+            LedgerError::Invalid(
+                "ledger.toml does not say what this host is called; add `host = \"…\"`".into(),
+            )
+        };
         self.settings().host.clone().ok_or_else(missing)
     }
 
     /// Connects to the distributed bus that `ledger.toml` names.
     pub fn connect(&self) -> Result<NatsBus, LedgerError> {
-        let missing = || LedgerError::Invalid("the bus of this ledger lies in its folder; there is none to connect to".into());
+        let missing = || {
+            LedgerError::Invalid(
+                "the bus of this ledger lies in its folder; there is none to connect to".into(),
+            )
+        };
         let bus = self.settings().bus.as_ref().ok_or_else(missing)?;
         NatsBus::connect(self.name(), self.shards(), bus, self.root())
     }

@@ -200,7 +200,9 @@ impl Register {
         let bytes = files::read_if_there(&folder.join("incidents"))?.unwrap_or_default();
         let lines = bytes.split(|&byte| byte == b'\n');
         // A line that does not parse was not written by this version.
-        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        Ok(lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect())
     }
 
     /// Keeps a rejected note with its reason.

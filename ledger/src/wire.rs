@@ -365,12 +365,7 @@ mod tests {
 
     #[test]
     fn a_command_with_anothers_key_is_refused() {
-        let key = |name| {
-            NoteSigner::from_seed(name, &[1; 32])
-                .unwrap()
-                .verifier()
-                .clone()
-        };
+        let key = |name| NoteSigner::from_seed(name, &[1; 32]).unwrap().verifier().clone();
         let good = Control::Register {
             producer: name("till.example"),
             key: key("till.example"),

@@ -169,7 +169,11 @@ impl Tickets for Bulk {
         self.accepted.fetch_add(1, Ordering::AcqRel);
     }
     fn sealed(&self, _: u64, place: OnRecord) {
-        let counter = if place.already { &self.skipped } else { &self.sealed };
+        let counter = if place.already {
+            &self.skipped
+        } else {
+            &self.sealed
+        };
         counter.fetch_add(1, Ordering::AcqRel);
     }
 }

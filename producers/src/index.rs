@@ -110,12 +110,7 @@ impl Index {
         Ok((Self::make_anew(&folder, &key, lock, true)?, true))
     }
 
-    fn make_anew(
-        folder: &Path,
-        key: &[u8; 32],
-        lock: &Arc<File>,
-        macs: bool,
-    ) -> Result<Self, PublishError> {
+    fn make_anew(folder: &Path, key: &[u8; 32], lock: &Arc<File>, macs: bool) -> Result<Self, PublishError> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(|error| failed(folder, &error))?;
         }
@@ -235,11 +230,7 @@ impl Index {
         reader.scan(LeafIndex(from.0), &mut |index, entry, sealed| {
             match entry.split_first() {
                 Some((&BATCH, note)) => ours = signed_by(note, sources.producer),
-                _ if ours => found.extend(
-                    opener
-                        .name(self, entry, sealed)
-                        .map(|name| Row { name, index }),
-                ),
+                _ if ours => found.extend(opener.name(self, entry, sealed).map(|name| Row { name, index })),
                 _ => {}
             }
             if found.len() < ROWS {

@@ -105,12 +105,7 @@ impl Moving {
     }
 
     /// Events were sealed; gives the tickets that waited for them. Those that do not stand in the index stay here.
-    pub(crate) fn sealed(
-        &self,
-        shard: u32,
-        events: &[Row],
-        indexed: bool,
-    ) -> Vec<(Ticket, LeafIndex)> {
+    pub(crate) fn sealed(&self, shard: u32, events: &[Row], indexed: bool) -> Vec<(Ticket, LeafIndex)> {
         let mut state = self.state();
         let mut tickets = Vec::new();
         for Row { name, index } in events {

@@ -89,7 +89,7 @@ impl Publisher {
             facts: Arc::clone(ledger.facts()),
             producer: producer.clone(),
             signer,
-            grants: Arc::clone(engine.vault()) as Arc<dyn Grants>,
+            grants: engine.grants(),
             bus: Arc::clone(engine.bus()),
             index,
             notices: Arc::default(),

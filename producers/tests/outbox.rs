@@ -31,7 +31,10 @@ fn frame(number: u64, round: u64, bytes: usize) -> KeptFrame {
 }
 
 fn frames(numbers: impl IntoIterator<Item = u64>, round: u64) -> Vec<KeptFrame> {
-    numbers.into_iter().map(|number| frame(number, round, 50)).collect()
+    numbers
+        .into_iter()
+        .map(|number| frame(number, round, 50))
+        .collect()
 }
 
 fn open(folder: &Path) -> Opened {
@@ -126,9 +129,15 @@ fn a_flipped_bit_costs_its_record_and_is_told() {
         let opened = open(folder.path());
         assert!(!opened.notices.is_empty(), "bit {bit}");
         let all = frames(0..4, 0);
-        let lost = all.iter().filter(|frame| !opened.unsealed.contains(frame)).count();
+        let lost = all
+            .iter()
+            .filter(|frame| !opened.unsealed.contains(frame))
+            .count();
         assert!(lost <= 1 && opened.unsealed.len() == 4 - lost, "bit {bit}");
-        assert!(opened.unsealed.is_sorted_by_key(|frame| frame.number), "bit {bit}");
+        assert!(
+            opened.unsealed.is_sorted_by_key(|frame| frame.number),
+            "bit {bit}"
+        );
     }
 }
 
@@ -180,7 +189,9 @@ fn segments_go_once_all_in_them_is_sealed() {
     let count = || {
         let items = fs::read_dir(chain_folder(folder.path())).unwrap();
         let is_segment = |path: PathBuf| path.extension().is_some_and(|end| end == "seg");
-        items.filter(|item| is_segment(item.as_ref().unwrap().path())).count()
+        items
+            .filter(|item| is_segment(item.as_ref().unwrap().path()))
+            .count()
     };
     assert_eq!(count(), 3);
     outbox.sealed(mark(3, 0)).unwrap();
@@ -241,7 +252,11 @@ fn the_small_files_may_be_lost() {
         fs::write(&sealed, &flipped).unwrap();
         let opened = open(folder.path());
         assert_eq!(opened.unsealed, frames(0..4, 0), "bit {bit}");
-        assert_eq!((opened.outbox.mark(), opened.notices.len()), (None, 1), "bit {bit}");
+        assert_eq!(
+            (opened.outbox.mark(), opened.notices.len()),
+            (None, 1),
+            "bit {bit}"
+        );
     }
     fs::write(folder.path().join("0"), "no id\n").unwrap();
     let refused = ShardOutbox::open(folder.path(), 0);

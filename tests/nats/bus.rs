@@ -41,7 +41,11 @@ impl Operator {
     fn ask(&self, what: &str, body: &Value) -> Value {
         let began = Instant::now();
         loop {
-            let payload = if body.is_null() { String::new() } else { body.to_string() };
+            let payload = if body.is_null() {
+                String::new()
+            } else {
+                body.to_string()
+            };
             let request = self.client.request(format!("$JS.API.{what}"), payload.into());
             let answer = self.runtime.block_on(request).ok();
             let answer: Option<Value> =
@@ -85,14 +89,18 @@ pub(crate) fn flip_bit(path: &Path) {
     let file = file.expect("the file is there");
     let middle = length(&file) / 2;
     let mut byte = [0];
-    file.read_exact_at(&mut byte, middle).expect("the file can be read");
+    file.read_exact_at(&mut byte, middle)
+        .expect("the file can be read");
     byte[0] ^= 1;
     file.write_all_at(&byte, middle).expect("the file can be written");
 }
 
 /// Cuts a file off after so many bytes.
 pub(crate) fn truncate(path: &Path, bytes: u64) {
-    let file = OpenOptions::new().write(true).open(path).expect("the file is there");
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("the file is there");
     assert!(bytes < length(&file), "{} is shorter", path.display());
     file.set_len(bytes).expect("the file can be shortened");
 }

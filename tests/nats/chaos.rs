@@ -6,8 +6,12 @@
 use std::thread;
 use std::time::Duration;
 
+use sharetrail_ledger::LedgerError;
+
 use crate::count::each_once;
+use crate::process::wait_for;
 use crate::site::{Host, Producer, Serve, Site, is_quick, stream};
+use crate::support::list;
 use crate::traffic::{Traffic, tell_again};
 use crate::watch::{Watch, become_the_same};
 
@@ -19,6 +23,7 @@ const BETWEEN: usize = 3;
 struct Scene {
     // Before the site, so that they end before their folders go.
     serves: [Serve; 2],
+    /// The first one leads at the beginning.
     hosts: [Host; 2],
     producers: Vec<Producer>,
     site: Site,
@@ -50,24 +55,24 @@ impl Scene {
     fn holds(self, what: &str, traffic: Traffic, watch: Watch) {
         let recorded = traffic.end();
         tell_again(&self.producers, &recorded);
-        let [(first, second), (leading, following)] = pairs(&self.hosts, &self.serves);
-        become_the_same((first, leading), (second, following));
+        let [first, second] = &self.hosts;
+        become_the_same((first, &self.serves[0]), (second, &self.serves[1]));
         each_once(what, first, &recorded);
         each_once(what, second, &recorded);
         watch.all_lead_to(&first.ledger());
         for serve in self.serves {
             serve.stop();
         }
-        for host in &self.hosts {
-            let problems = &host.status()["shards"][0]["problems"];
-            assert!(crate::support::list(problems).is_empty(), "{}: {problems}", host.name);
+        for host in [first, second] {
+            for shard in list(&host.status()["shards"]) {
+                assert!(list(&shard["problems"]).is_empty(), "{}: {shard}", host.name);
+            }
         }
-        drop(self.site);
     }
 }
 
 #[test]
-fn nats_servers_killed_one_by_one_and_all_at_once_lose_nothing() {
+fn nats_server_nodes_killed_one_by_one_and_all_at_once_lose_nothing() {
     let mut scene = Scene::new();
     let watch = scene.watch();
     let traffic = Traffic::start(&scene.producers);
@@ -79,7 +84,8 @@ fn nats_servers_killed_one_by_one_and_all_at_once_lose_nothing() {
         scene.site.cluster.restart(leader);
         scene.site.cluster.wait_ready();
     }
-    for _ in 0..if is_quick() { 1 } else { 3 } {
+    let rounds = if is_quick() { 1 } else { 3 };
+    for _ in 0..rounds {
         traffic.wait_for_more(BETWEEN);
         scene.site.cluster.kill_all();
         thread::sleep(Duration::from_secs(1));
@@ -99,6 +105,7 @@ fn nats_server_that_freezes_stops_nobody_and_loses_nothing() {
     let leader = scene.site.cluster.wait_stream_leader(&stream(0));
     scene.site.cluster.pause(leader);
     thread::sleep(Duration::from_secs(if is_quick() { 5 } else { 30 }));
+    traffic.wait_for_more(BETWEEN);
     scene.site.cluster.resume(leader);
     scene.site.cluster.wait_ready();
     traffic.wait_for_more(BETWEEN);
@@ -112,12 +119,56 @@ fn nats_server_outlives_killed_hosts_and_producers() {
     let mut scene = Scene::new();
     let watch = scene.watch();
     let traffic = Traffic::start_mortal(&scene.producers);
-    for round in 0..if is_quick() { 2 } else { 4 } {
-        traffic.wait_for_more(BETWEEN);
+    let rounds = if is_quick() { 2 } else { 4 };
+    for round in 0..rounds {
         let (leads, follows) = (round % 2, 1 - round % 2);
-        let [hosts, serves] = [&scene.hosts, &scene.hosts].map(|_| ()).map(|()| 0);
-        let _ = (hosts, serves);
-        scene.kill_and_revive(leads, follows, &traffic);
+        traffic.wait_for_more(BETWEEN);
+        scene.serves[leads].process.kill();
+        scene.hosts[follows].wait_to_lead(&scene.serves[follows]);
+        scene.hosts[follows].wait_incident(&scene.serves[follows], 0, "taken-over");
+        traffic.wait_for_more(BETWEEN);
+        let back = scene.hosts[leads].serve(&[&scene.serves[follows].url]);
+        scene.serves[leads] = back;
     }
+    traffic.wait_for_more(BETWEEN);
     scene.holds("killed hosts and producers", traffic, watch);
+}
+
+/// The fault: a host that slept through the loss of its lease wakes up and signs what another decided differently.
+#[test]
+fn nats_server_has_one_leader_however_long_the_other_slept() {
+    let mut scene = Scene::new();
+    let watch = scene.watch();
+    let traffic = Traffic::start(&scene.producers);
+    let rounds = if is_quick() { 1 } else { 3 };
+    for round in 0..rounds {
+        let (sleeps, wakes) = (round % 2, 1 - round % 2);
+        traffic.wait_for_more(BETWEEN);
+        let before = leases_lost(&scene.serves[sleeps]);
+        scene.serves[sleeps].process.pause();
+        thread::sleep(Duration::from_secs(6));
+        scene.hosts[wakes].wait_to_lead(&scene.serves[wakes]);
+        traffic.wait_for_more(BETWEEN);
+        scene.serves[sleeps].process.resume();
+        let tail = || scene.serves[sleeps].process.tail();
+        wait_for("it says that it lost its leases", tail, || {
+            let now = leases_lost(&scene.serves[sleeps]);
+            let told = now.iter().zip(&before).all(|(now, before)| now > before);
+            told.then_some(())
+        });
+        traffic.wait_for_more(BETWEEN);
+        for shard in list(&scene.hosts[sleeps].status()["shards"]) {
+            assert_eq!(shard["lease"]["holder"], scene.hosts[wakes].name.as_str());
+        }
+    }
+    scene.holds("a host that slept", traffic, watch);
+}
+
+/// How often a host has said, shard by shard, that it lost the lease.
+fn leases_lost(serve: &Serve) -> Vec<usize> {
+    let log = serve.process.stderr();
+    let told = |shard| LedgerError::LeaseLost { shard }.to_string();
+    (0..SHARDS)
+        .map(|shard| log.matches(&told(shard)).count())
+        .collect()
 }

@@ -62,7 +62,11 @@ fn count(ledger: &Ledger, recorded: &[(Name, Vec<Event>)]) -> Counts {
         let reader = ledger.reader(shard).expect("the shard has an archive");
         let visit = &mut |_: LeafIndex, entry: &[u8], _: &[u8]| {
             if let Ok(Entry::Event(event)) = Entry::parse(entry) {
-                assert_eq!(event.label.shard(ledger.shards()), shard, "a label on another's shard");
+                assert_eq!(
+                    event.label.shard(ledger.shards()),
+                    shard,
+                    "a label on another's shard"
+                );
                 *found.entry((event.label, event.id)).or_default() += 1;
             }
             ControlFlow::Continue(())
@@ -89,7 +93,9 @@ fn keys(ledger: &Ledger, recorded: &[(Name, Vec<Event>)]) -> (HashSet<Key>, usiz
         for event in events {
             let sealer = sealers.entry(event.customer.as_str()).or_insert_with(|| {
                 let label = vault.label(&event.customer, 0);
-                let key = vault.producer_key(&label, producer).expect("the vault can be read");
+                let key = vault
+                    .producer_key(&label, producer)
+                    .expect("the vault can be read");
                 key.map(|key| (label, key.sealer()))
             });
             match sealer {

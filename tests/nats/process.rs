@@ -108,7 +108,7 @@ impl Process {
     }
 
     /// Ends it as a crash does (SIGKILL).
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("its end can be waited for");
     }

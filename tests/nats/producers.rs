@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::count::each_once;
 use crate::local::dossier_verifies;
-use crate::site::{Site, is_quick};
+use crate::site::{Producer, Site, is_quick};
 use crate::support::list;
 use crate::support::loyalty::{Event, customer, events};
 use crate::traffic::{deal, tell_again};
@@ -16,7 +16,7 @@ const WHOLE: (usize, usize, usize) = (2_505, 67, 167_809);
 const QUICK: (usize, usize, usize) = (240, 25, 6_000);
 
 #[test]
-fn nats_servers_carry_three_producers_events_to_four_shards() {
+fn nats_server_cluster_carries_three_producers_events_to_four_shards() {
     let (households, each, count) = if is_quick() { QUICK } else { WHOLE };
     let site = Site::new(3, SHARDS);
     let host = site.init();
@@ -34,7 +34,7 @@ fn nats_servers_carry_three_producers_events_to_four_shards() {
             });
         }
     });
-    let names = producers.iter().map(|producer| producer.name());
+    let names = producers.iter().map(Producer::name);
     let recorded: Vec<_> = names.zip(hands).collect();
     each_once("three producers", &host, &recorded);
     tell_again(&producers, &recorded);
@@ -42,8 +42,14 @@ fn nats_servers_carry_three_producers_events_to_four_shards() {
     let status = host.status();
     assert_eq!(status["events"], all.len());
     for shard in list(&status["shards"]) {
-        assert!(shard["events"].as_u64() > Some(0), "a shard without a customer: {shard}");
-        assert_eq!((&shard["rejected"], list(&shard["problems"]).len()), (&0.into(), 0), "{shard}");
+        assert!(
+            shard["events"].as_u64() > Some(0),
+            "a shard without a customer: {shard}"
+        );
+        assert!(
+            shard["rejected"] == 0 && list(&shard["problems"]).is_empty(),
+            "{shard}"
+        );
     }
     // While the host serves, and after it has ended.
     let of = |household: usize| {

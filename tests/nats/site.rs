@@ -14,9 +14,9 @@ use sharetrail_ledger::{Ledger, Settings};
 use sharetrail_proof::name::Name;
 use tempfile::TempDir;
 
-use crate::process::{Process, unique, wait_for};
+use crate::process::{PATIENCE, Process, unique, wait_for};
 use crate::support::loyalty::{Event, lines};
-use crate::support::{LEDGER, PROGRAM, Run, list, text_of};
+use crate::support::{LEDGER, PROGRAM, Run, bare, list, run, text_of};
 
 /// The name of the stream of a shard, escaped as on the bus.
 pub(crate) fn stream(shard: u32) -> String {
@@ -63,12 +63,14 @@ impl Site {
     pub(crate) fn guarded(shards: u32) -> Self {
         let (turn, folder) = (turn(), new_folder());
         let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats/accounts.conf");
-        let (accounts, nkey) = (folder.path().join("accounts.conf"), folder.path().join("operator.nkey"));
-        fs::copy(&deployed, &accounts).expect("the accounts can be copied");
-        let made = crate::support::run(
-            crate::support::bare(folder.path()).args(["keys", "nkey", &text_of(&nkey), "--for", LEDGER]),
+        let (accounts, nkey) = (
+            folder.path().join("accounts.conf"),
+            folder.path().join("operator.nkey"),
         );
-        let made = made.exits(0).json();
+        fs::copy(&deployed, &accounts).expect("the accounts can be copied");
+        let mut command = bare(folder.path());
+        command.args(["keys", "nkey"]).arg(&nkey).args(["--for", LEDGER]);
+        let made = run(&mut command).exits(0).json();
         let users = made["users"].as_str().expect("the users to begin with");
         fs::write(folder.path().join("users.conf"), users).expect("a file can be written");
         let options = Options {
@@ -98,11 +100,7 @@ impl Site {
         }
     }
 
-    pub(crate) fn shards(&self) -> u32 {
-        self.shards
-    }
-
-    /// A file or folder beside the ledgers; its path as an argument.
+    /// A file or folder beside the ledgers.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -124,11 +122,17 @@ impl Site {
     pub(crate) fn init_arguments(&self, host: &Host) -> Vec<String> {
         let (shards, replicas) = (self.shards.to_string(), self.cluster.nodes().min(3).to_string());
         let (url, monitor) = (self.cluster.url(), self.cluster.monitor());
-        let mut arguments: Vec<String> = ["init", LEDGER, "--shards", &shards, "--replicas", &replicas]
-            .map(str::to_owned)
-            .into();
-        let bus = ["--bus", &url, "--bus-monitor", &monitor, "--host", &host.name];
-        arguments.extend(bus.map(str::to_owned));
+        let pairs = [
+            ("--shards", &shards),
+            ("--replicas", &replicas),
+            ("--bus", &url),
+            ("--bus-monitor", &monitor),
+            ("--host", &host.name),
+        ];
+        let mut arguments = vec!["init".to_owned(), LEDGER.to_owned()];
+        for (option, value) in pairs {
+            arguments.extend([option.to_owned(), value.clone()]);
+        }
         if let Some(nkey) = &self.nkey {
             arguments.extend(["--bus-nkey".to_owned(), text_of(nkey)]);
         }
@@ -152,7 +156,8 @@ impl Site {
     #[track_caller]
     pub(crate) fn another_host(&self, of: &Host, name: &str) -> Host {
         let host = self.host(name);
-        of.run(&["keys", "host", name, "--to", &text_of(&host.folder)]).exits(0);
+        of.run(&["keys", "host", name, "--to", &text_of(&host.folder)])
+            .exits(0);
         host.name_the_outside();
         host
     }
@@ -282,7 +287,7 @@ impl Host {
                 break ready;
             }
             assert!(
-                !process.has_ended() && began.elapsed() < crate::process::PATIENCE,
+                !process.has_ended() && began.elapsed() < PATIENCE,
                 "it does not serve; {}",
                 process.tail()
             );
@@ -296,20 +301,26 @@ impl Host {
     /// Waits until this host leads every shard.
     #[track_caller]
     pub(crate) fn wait_to_lead(&self, serve: &Serve) {
-        wait_for("it leads every shard", || serve.process.tail(), || {
-            let status = self.status();
-            let shards = list(&status["shards"]);
-            let leads = |shard: &Value| shard["lease"]["holder"] == self.name.as_str();
-            shards.iter().all(leads).then_some(())
-        });
+        wait_for(
+            "it leads every shard",
+            || serve.process.tail(),
+            || {
+                let status = self.status();
+                let shards = list(&status["shards"]);
+                let leads = |shard: &Value| shard["lease"]["holder"] == self.name.as_str();
+                shards.iter().all(leads).then_some(())
+            },
+        );
     }
 
     /// Waits until something of a kind was noted of a shard.
     #[track_caller]
     pub(crate) fn wait_incident(&self, serve: &Serve, shard: usize, kind: &str) {
-        wait_for(kind, || format!("{}{}", serve.process.tail(), self.status()), || {
-            self.incidents(shard).iter().any(|one| one == kind).then_some(())
-        });
+        wait_for(
+            kind,
+            || format!("{}{}", serve.process.tail(), self.status()),
+            || self.incidents(shard).iter().any(|one| one == kind).then_some(()),
+        );
     }
 
     /// The kinds of what was noted of a shard.

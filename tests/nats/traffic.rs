@@ -75,10 +75,17 @@ impl Traffic {
 
     /// Lets every producer end the file it is at, and gives what each was told is on record.
     #[track_caller]
-    pub(crate) fn end(self) -> Vec<(Name, Vec<Event>)> {
+    pub(crate) fn end(mut self) -> Vec<(Name, Vec<Event>)> {
         self.stop.store(true, Ordering::Release);
         let ended = |thread: JoinHandle<_>| thread.join().expect("a producer's file comes to be on record");
-        self.threads.into_iter().map(ended).collect()
+        std::mem::take(&mut self.threads).into_iter().map(ended).collect()
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        // After a test that failed nobody waits for them.
+        self.stop.store(true, Ordering::Release);
     }
 }
 
@@ -115,7 +122,12 @@ pub(crate) fn tell_again(producers: &[Producer], recorded: &[(Name, Vec<Event>)]
     for producer in producers {
         for (_, events) in recorded.iter().filter(|(name, _)| *name == producer.name()) {
             let known = producer.record_all(events);
-            assert_eq!((known.new, known.known), (0, events.len() as u64), "{}", producer.name);
+            assert_eq!(
+                (known.new, known.known),
+                (0, events.len() as u64),
+                "{}",
+                producer.name
+            );
         }
     }
 }

@@ -29,7 +29,7 @@ struct Published {
 /// Looks at the published checkpoints of some hosts until it is ended.
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Published>>,
+    thread: Option<JoinHandle<Vec<Published>>>,
 }
 
 impl Watch {
@@ -41,17 +41,25 @@ impl Watch {
             .flat_map(|host| (0..shards).map(move |shard| (shard, place(host, shard))))
             .collect();
         let flag = Arc::clone(&stop);
-        let thread = thread::spawn(move || look(&places, &flag));
+        let thread = Some(thread::spawn(move || look(&places, &flag)));
         Self { stop, thread }
     }
 
     /// Asserts that all that was seen leads to what this ledger's folder holds now.
     #[track_caller]
-    pub(crate) fn all_lead_to(self, ledger: &Ledger) {
+    pub(crate) fn all_lead_to(mut self, ledger: &Ledger) {
         self.stop.store(true, Ordering::Release);
-        let seen = self.thread.join().expect("whoever looks does not fail");
+        let thread = self.thread.take().expect("it is ended once");
+        let seen = thread.join().expect("whoever looks does not fail");
         assert!(!seen.is_empty(), "nothing was published");
         lead_to(ledger, &seen);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // After a test that failed nobody asks what was seen.
+        self.stop.store(true, Ordering::Release);
     }
 }
 
@@ -96,21 +104,23 @@ fn lead_to(ledger: &Ledger, seen: &[Published]) {
     }
 }
 
-/// Waits until the hosts' archives have grown to the same size, then asserts that they are the same, leaf by leaf.
+/// Waits until the hosts' archives and vaults have grown to the same size, then asserts that the archives are the same,
+/// leaf by leaf.
 #[track_caller]
 pub(crate) fn become_the_same(one: (&Host, &Serve), other: (&Host, &Serve)) {
     let (hosts, serves) = ([one.0, other.0], [one.1, other.1]);
     let ledgers = hosts.map(Host::ledger);
-    let roots = |ledger: &Ledger| -> Vec<(TreeSize, Hash)> {
+    let state = |ledger: &Ledger| -> (u64, Vec<(TreeSize, Hash)>) {
         let of_shard = |shard| {
             let reader = ledger.reader(shard).expect("the shard has an archive");
             (reader.size(), reader.checkpoint().root)
         };
-        (0..ledger.shards()).map(of_shard).collect()
+        let customers = ledger.vault().expect("the host has a vault").customers();
+        (customers, (0..ledger.shards()).map(of_shard).collect())
     };
     let tails = || serves.map(|serve| serve.process.tail()).concat();
-    wait_for("both archives are level", tails, || {
-        (roots(&ledgers[0]) == roots(&ledgers[1])).then_some(())
+    wait_for("both hosts are level", tails, || {
+        (state(&ledgers[0]) == state(&ledgers[1])).then_some(())
     });
     are_the_same(hosts[0], hosts[1]);
 }
@@ -132,8 +142,15 @@ pub(crate) fn are_the_same(one: &Host, other: &Host) {
             leaves
         });
         assert_eq!(leaves[0].len() as u64, readers[0].size().0, "shard {shard}");
-        let differs = leaves[0].iter().zip(&leaves[1]).position(|(one, other)| one != other);
-        assert_eq!((differs, leaves[0].len()), (None, leaves[1].len()), "shard {shard}");
+        let differs = leaves[0]
+            .iter()
+            .zip(&leaves[1])
+            .position(|(one, other)| one != other);
+        assert_eq!(
+            (differs, leaves[0].len()),
+            (None, leaves[1].len()),
+            "shard {shard}"
+        );
         let hashes: Vec<LeafHash> = leaves[0].iter().map(|(entry, _)| LeafHash::of(entry)).collect();
         assert_eq!(root_of(&hashes), readers[0].checkpoint().root, "shard {shard}");
     }

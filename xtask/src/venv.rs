@@ -42,8 +42,7 @@ impl Venv {
         }
         step::quiet(Command::new(base).args(["-m", "venv"]).arg(&folder)).context("python -m venv failed")?;
         self.install(&folder).context("pip install failed")?;
-        step::quiet(&mut probe(&folder))
-            .with_context(|| format!("{} does not work here", self.package))?;
+        step::quiet(&mut probe(&folder)).with_context(|| format!("{} does not work here", self.package))?;
         fs::write(&stamp, self.package).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(folder)
     }
@@ -71,8 +70,7 @@ pub(crate) fn python(folder: &Path) -> PathBuf {
 
 /// The first Python that is new enough and can make a virtual environment.
 fn find_python((major, minor): (u8, u8)) -> Option<PathBuf> {
-    let probe =
-        format!("import sys, venv, ensurepip; sys.exit(sys.version_info < ({major}, {minor}))");
+    let probe = format!("import sys, venv, ensurepip; sys.exit(sys.version_info < ({major}, {minor}))");
     candidates()
         .into_iter()
         .find(|python| step::quiet(Command::new(python).args(["-c", &probe])).is_ok())

@@ -100,7 +100,11 @@ impl Places {
             if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
                 return place;
             }
-            while self.taken.pop_front().is_some_and(|leave| leave.send(()).is_err()) {}
+            while self
+                .taken
+                .pop_front()
+                .is_some_and(|leave| leave.send(()).is_err())
+            {}
             if let Ok(Ok(place)) = timeout(LEAVE_WAIT, Arc::clone(&self.free).acquire_owned()).await {
                 return place;
             }

@@ -123,7 +123,9 @@ fn shard(ledger: &Ledger, text: &str) -> Option<u32> {
 }
 
 fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number: &u64| number.to_string() == text)
+    text.parse()
+        .ok()
+        .filter(|number: &u64| number.to_string() == text)
 }
 
 /// Answers with what reads files, on a thread that may wait for them.

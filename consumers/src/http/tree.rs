@@ -114,10 +114,22 @@ mod tests {
 
     #[test]
     fn what_parses_is_written_as_it_was_read_and_leads_nowhere_else() {
-        for path in ["checkpoint", "tile/0/000", "tile/1/x001/234.p/7", "tile/entries/000.p/255"] {
+        for path in [
+            "checkpoint",
+            "tile/0/000",
+            "tile/1/x001/234.p/7",
+            "tile/entries/000.p/255",
+        ] {
             assert_eq!(Item::parse(path).map(Item::path).as_deref(), Some(path));
         }
-        for path in ["", "checkpoint/", "tile/entries", "tile/0/0", "tile/0/000.p/256", "tile/../x"] {
+        for path in [
+            "",
+            "checkpoint/",
+            "tile/entries",
+            "tile/0/0",
+            "tile/0/000.p/256",
+            "tile/../x",
+        ] {
             assert_eq!(Item::parse(path), None, "{path}");
         }
     }

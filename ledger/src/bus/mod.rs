@@ -33,6 +33,16 @@ impl fmt::Display for StreamId {
     }
 }
 
+impl std::str::FromStr for StreamId {
+    type Err = LedgerError;
+
+    fn from_str(text: &str) -> Result<Self, LedgerError> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok()).map(Self);
+        bytes.ok_or_else(|| LedgerError::Invalid(format!("{text:?} is not a stream's id")))
+    }
+}
+
 impl fmt::Debug for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

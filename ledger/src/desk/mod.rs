@@ -94,20 +94,14 @@ impl Desk {
             Ok((channel, nonce, payload)) => {
                 let answer = self.decide(producer, &payload);
                 let payload = payload::encode_answer(&answer);
-                channel
-                    .reply(&nonce, &payload)
-                    .unwrap_or_else(|_| vec![NOT_NOW])
+                channel.reply(&nonce, &payload).unwrap_or_else(|_| vec![NOT_NOW])
             }
             Err(answer) => vec![answer],
         }
     }
 
     /// The request's payload and the channel to answer on; else the one byte to answer.
-    fn open(
-        &self,
-        producer: &Name,
-        request: &[u8],
-    ) -> Result<(Channel, Nonce, Zeroizing<Vec<u8>>), u8> {
+    fn open(&self, producer: &Name, request: &[u8]) -> Result<(Channel, Nonce, Zeroizing<Vec<u8>>), u8> {
         let id = request.get(1..5).and_then(|id| id.try_into().ok()).map(KeyId);
         let reserved = producer.as_str() == OPERATOR || producer.as_str() == RECOVERY;
         let id = id.filter(|_| !reserved && request.len() <= MAX_REQUEST_BYTES);
@@ -140,10 +134,7 @@ impl Desk {
         match self.vault.grants_shared(producer, &wanted, &*self.replicate) {
             Ok(grants) => {
                 self.tell(None);
-                Answer::Granted {
-                    lease: LEASE,
-                    grants,
-                }
+                Answer::Granted { lease: LEASE, grants }
             }
             Err(error) => {
                 self.tell(Some(&error));
@@ -165,9 +156,7 @@ impl Desk {
             return vec![DENIED];
         };
         let reply = replica::serve(&self.vault, &payload);
-        self.hosts
-            .reply(&nonce, &reply)
-            .unwrap_or_else(|_| vec![NOT_NOW])
+        self.hosts.reply(&nonce, &reply).unwrap_or_else(|_| vec![NOT_NOW])
     }
 }
 
@@ -182,9 +171,7 @@ impl Grants for Desk {
             })
             .collect();
         Ok(Leased {
-            grants: self
-                .vault
-                .grants_shared(producer, &wanted, &*self.replicate)?,
+            grants: self.vault.grants_shared(producer, &wanted, &*self.replicate)?,
             until: None,
         })
     }

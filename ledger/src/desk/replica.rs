@@ -121,10 +121,7 @@ fn answer(vault: &Vault, payload: &[u8]) -> Result<Vec<u8>, LedgerError> {
             Ok(vault.take_slots(parts.0)?.instead())
         }
         Some(PULL) => {
-            let from = parts
-                .u32()
-                .filter(|_| parts.0.is_empty())
-                .ok_or_else(wrong)?;
+            let from = parts.u32().filter(|_| parts.0.is_empty()).ok_or_else(wrong)?;
             let (slots, next) = vault.slots_from(from, SLOTS_MAX)?;
             Ok([&next.to_be_bytes()[..], &slots].concat())
         }

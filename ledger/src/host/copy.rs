@@ -70,9 +70,16 @@ pub(crate) fn copy_from_peers(
         return Ok(copied);
     }
     let last = wanted.0 - 1;
-    let what = format!("shard {shard}: leaves {now} to {last} are missing: {}", copied.told.join("; "));
+    let what = format!(
+        "shard {shard}: leaves {now} to {last} are missing: {}",
+        copied.told.join("; ")
+    );
     let urls: Vec<&str> = peers.iter().map(Peer::url).collect();
-    let url = if urls.is_empty() { "none is known".into() } else { urls.join(", ") };
+    let url = if urls.is_empty() {
+        "none is known".into()
+    } else {
+        urls.join(", ")
+    };
     Err(LedgerError::Peer { url, what })
 }
 

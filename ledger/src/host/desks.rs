@@ -14,6 +14,7 @@ use sharetrail_proof::name::Name;
 use sharetrail_proof::note::VerifierKey;
 use tokio::runtime::Runtime;
 
+use super::keyring::Keyring;
 use super::lease::Freshness;
 use super::post::Common;
 use super::{runtime, start};
@@ -140,6 +141,7 @@ pub(super) fn open(
     fresh: &Arc<Freshness>,
     door: &Door,
     desks: &Arc<Desks>,
+    keyring: &Arc<Keyring>,
 ) -> Result<Vec<Thread>, LedgerError> {
     let rights = Arc::new(Registered { door: door.clone() });
     let (theirs, certain) = (Arc::clone(common), Arc::clone(fresh));
@@ -161,7 +163,7 @@ pub(super) fn open(
         fetch_slots(common, listener())?,
         take_commands(common, listener(), desks)?,
     ];
-    threads.extend(serve_producers(common, listener())?);
+    threads.extend(serve_producers(common, listener(), keyring)?);
     Ok(threads)
 }
 
@@ -203,11 +205,16 @@ fn fetch_slots(common: &Arc<Common>, listener: Listener) -> Result<Thread, Ledge
         while !listener.common.stop.load(Ordering::Acquire) {
             if Instant::now() >= next {
                 next = Instant::now() + PULL_EVERY;
-                for (host, _) in listener.common.hosts.alive() {
-                    next = if positions.contains_key(&host) { next } else { Instant::now() };
+                let alive = listener.common.hosts.alive();
+                if alive.is_empty() {
+                    next = Instant::now() + TICK;
+                }
+                for (host, _) in alive {
                     let position = positions.entry(host.clone()).or_default();
-                    // A host that does not answer is asked again in a while.
-                    let _ = pull(&listener, &runtime, &host, position);
+                    if let Err(error) = pull(&listener, &runtime, &host, position) {
+                        listener.common.notice(format!("keys of host {host}: {error}"));
+                        next = Instant::now() + HOST_WAIT;
+                    }
                 }
             }
             std::thread::sleep(TICK);
@@ -216,12 +223,7 @@ fn fetch_slots(common: &Arc<Common>, listener: Listener) -> Result<Thread, Ledge
     })
 }
 
-fn pull(
-    listener: &Listener,
-    runtime: &Runtime,
-    host: &Name,
-    position: &mut u32,
-) -> Result<(), LedgerError> {
+fn pull(listener: &Listener, runtime: &Runtime, host: &Name, position: &mut u32) -> Result<(), LedgerError> {
     let (nats, vault) = (&listener.common.nats, listener.desk.vault());
     let peer = Peer::new(vault);
     loop {
@@ -259,21 +261,43 @@ fn show_slots(common: &Common, slots: &[u8]) -> Result<Vec<u8>, LedgerError> {
 }
 
 /// Producers' requests for labels and keys.
-fn serve_producers(common: &Arc<Common>, listener: Listener) -> Result<Vec<Thread>, LedgerError> {
+fn serve_producers(
+    common: &Arc<Common>,
+    listener: Listener,
+    keyring: &Arc<Keyring>,
+) -> Result<Vec<Thread>, LedgerError> {
     let (sender, requests) = mpsc::sync_channel::<(Name, Incoming)>(256);
     let requests = Arc::new(Mutex::new(requests));
     let mut threads = Vec::new();
     for _ in 0..CLERKS {
         let (desk, requests) = (Arc::clone(&listener.desk), Arc::clone(&requests));
-        threads.push(start(&common.ledger, "clerk", move || {
+        let (keyring, common, fresh) = (
+            Arc::clone(keyring),
+            Arc::clone(common),
+            Arc::clone(&listener.fresh),
+        );
+        let ledger = common.ledger.clone();
+        threads.push(start(&ledger, "clerk", move || {
+            let mut term = 0;
             loop {
                 let next = requests.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((producer, message)) = next else {
                     return Ok(());
                 };
-                let answer = desk.answer(&producer, &message.payload);
-                if let Some(reply) = message.reply {
-                    let _ = reply.send(answer);
+                if fresh.terms() != term {
+                    term = fresh.terms();
+                    keyring.doubt();
+                }
+                let answer = keyring.check().and_then(|()| {
+                    let answer = desk.answer(&producer, &message.payload);
+                    keyring.register().map(|()| answer)
+                });
+                match (answer, message.reply) {
+                    // Whoever asked may have gone.
+                    (Ok(answer), Some(reply)) => drop(reply.send(answer)),
+                    (Ok(_), None) => {}
+                    // Not answered is asked again.
+                    (Err(error), _) => common.notice(error.to_string()),
                 }
             }
         })?);

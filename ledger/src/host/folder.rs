@@ -63,7 +63,11 @@ pub fn host_folder(ledger: &Ledger, to: &Path, name: &Name) -> Result<(), Ledger
         ..ledger.settings().clone()
     };
     let nkey = Path::new("keys").join(format!("bus-{name}.nkey"));
-    if let Some(bus) = settings.bus.as_mut().filter(|_| folder.root().join(&nkey).exists()) {
+    if let Some(bus) = settings
+        .bus
+        .as_mut()
+        .filter(|_| folder.root().join(&nkey).exists())
+    {
         bus.nkey = Some(nkey);
     }
     settings.write(&folder.settings())
@@ -103,7 +107,10 @@ fn carry_private(from: &Path, to: &Path, left: &[&str]) -> Result<(), LedgerErro
 fn carry_credentials(bus: &BusSettings, from: &Path, to: &Path) -> Result<(), LedgerError> {
     let named = [&bus.nkey, &bus.creds, &bus.tls_ca, &bus.tls_cert, &bus.tls_key];
     for path in named.into_iter().flatten().filter(|path| path.is_relative()) {
-        if path.components().any(|part| !matches!(part, Component::Normal(_))) {
+        if path
+            .components()
+            .any(|part| !matches!(part, Component::Normal(_)))
+        {
             return Err(LedgerError::Invalid(format!(
                 "[bus] names {}, which leads out of the ledger's folder; give it as an absolute path",
                 path.display()
@@ -222,7 +229,10 @@ mod tests {
             let mode = fs::metadata(folder).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o700, "{}", folder.display());
         }
-        for path in files_in(&to.join("ledger/keys")).iter().chain(&files_in(&outside)) {
+        for path in files_in(&to.join("ledger/keys"))
+            .iter()
+            .chain(&files_in(&outside))
+        {
             files::check_private(path).unwrap();
         }
         assert_eq!(files_in(&to.join("ledger/vault")), Vec::<PathBuf>::new());

@@ -144,7 +144,11 @@ impl Hosts {
             }
             let alive = self.alive();
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !waited_for.iter().any(|name| alive.iter().any(|(one, _)| one == name)) {
+            if left.is_zero()
+                || !waited_for
+                    .iter()
+                    .any(|name| alive.iter().any(|(one, _)| one == name))
+            {
                 return false;
             }
             let pause = left.min(Duration::from_millis(250));
@@ -168,11 +172,7 @@ impl Hosts {
             let holds = state.holds.get(&(shard, name.clone()));
             holds.is_some_and(|(has, _)| *has >= due)
         };
-        alive
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(keeps_up)
-            .collect()
+        alive.into_iter().map(|(name, _)| name).filter(keeps_up).collect()
     }
 
     /// Gives signs of life and looks for the others' until told to stop.
@@ -194,8 +194,8 @@ impl Hosts {
 
     fn sign(&self, runtime: &Runtime, key: &str, beat: u64, gone: bool) -> Result<(), LedgerError> {
         let url = self.url.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let value = serde_json::to_vec(&HostEntry { url, beat, gone })
-            .expect("strings and numbers always serialise");
+        let value =
+            serde_json::to_vec(&HostEntry { url, beat, gone }).expect("strings and numbers always serialise");
         let there = runtime.block_on(self.nats.entry(key))?;
         let revision = there.map_or(0, |there| there.revision);
         // Nobody else writes this key; a conflict means that the next beat is soon enough.

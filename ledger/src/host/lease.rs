@@ -7,8 +7,8 @@
 //! In scope: reading, taking, writing, giving up. Out of scope: what may be written (the post of the shard).
 //! Trust: the register may be lost or rolled back by the bus; whoever reads it compares it with the archive.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -59,11 +59,17 @@ pub(crate) struct Lease {
 #[derive(Debug, Default)]
 pub(crate) struct Freshness {
     until: Mutex<Option<Instant>>,
+    terms: AtomicU64,
 }
 
 impl Freshness {
     fn set(&self, until: Option<Instant>) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// How often this process took the lease: between two terms another host may have led.
+    pub(crate) fn terms(&self) -> u64 {
+        self.terms.load(Ordering::Acquire)
     }
 
     /// Whether no other host can have taken the lease yet.
@@ -122,13 +128,19 @@ impl Lease {
 
     /// Takes the lease and registers a decision with it; whether that went through.
     pub(crate) fn take(&mut self, head: &Head) -> Result<bool, LedgerError> {
-        let (term, beat) = self.entry.as_ref().map_or((0, 0), |entry| (entry.term, entry.beat));
+        let (term, beat) = self
+            .entry
+            .as_ref()
+            .map_or((0, 0), |entry| (entry.term, entry.beat));
         let taken = self.put(ShardEntry {
             holder: Some(self.host.clone()),
             term: term + 1,
             beat: beat + 1,
             head: head.clone(),
         })?;
+        if taken {
+            self.fresh.terms.fetch_add(1, Ordering::AcqRel);
+        }
         self.set_mine(taken);
         Ok(taken)
     }
@@ -195,6 +207,14 @@ impl Lease {
                 }
                 Ok(Err(_)) => return self.is_ours(&value, entry),
                 Err(error) if error.is_transient() && !self.stop.load(Ordering::Acquire) => {
+                    // A register that is gone does not answer either. In a new one, this entry is nobody's.
+                    if self
+                        .runtime
+                        .block_on(self.nats.mend_register())
+                        .is_ok_and(|was_gone| was_gone)
+                    {
+                        return Ok(false);
+                    }
                     std::thread::sleep(PAUSE);
                 }
                 Err(error) => return Err(error),

@@ -15,6 +15,7 @@ mod copy;
 mod desks;
 mod folder;
 mod hosts;
+mod keyring;
 mod lease;
 pub mod peer;
 mod post;
@@ -34,6 +35,7 @@ pub(crate) use lease::ShardEntry;
 
 use self::desks::Desks;
 use self::hosts::Hosts;
+use self::keyring::Keyring;
 use self::lease::Freshness;
 use self::post::{Common, Part, Post, PostParts};
 use crate::bus::NatsBus;
@@ -91,6 +93,7 @@ pub struct Host {
     parts: Vec<watch::Receiver<Part>>,
     notices: Arc<Mutex<Vec<String>>>,
     desks: Arc<Desks>,
+    keyring: Arc<Keyring>,
 }
 
 /// A host whose threads are at work.
@@ -154,6 +157,8 @@ impl Host {
         for (shard, post) in (0_u32..).zip(posts) {
             threads.push(start(ledger, &format!("shard-{shard}"), move || post.run())?);
         }
+        let keyring = Keyring::new(&nats, vault, &ledger.host()?, runtime(ledger)?);
+        let keyring = Arc::new(keyring);
         let desks = Arc::new(Desks::default());
         if options.shares {
             let (theirs, until) = (Arc::clone(&hosts), Arc::clone(stop));
@@ -162,7 +167,13 @@ impl Host {
                 theirs.beat(&runtime, &until);
                 Ok(())
             })?);
-            threads.extend(desks::open(&common, &certainties[0], &doors[0], &desks)?);
+            threads.extend(desks::open(
+                &common,
+                &certainties[0],
+                &doors[0],
+                &desks,
+                &keyring,
+            )?);
         }
         let host = Self {
             nats,
@@ -170,6 +181,7 @@ impl Host {
             parts,
             notices,
             desks,
+            keyring,
         };
         let healed = host.take_notices();
         Ok(Started {
@@ -184,6 +196,10 @@ impl Host {
     /// The bus.
     pub fn nats(&self) -> &Arc<NatsBus> {
         &self.nats
+    }
+
+    pub(crate) fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 
     /// Tells the other hosts where this one's archive can be copied from.
@@ -256,6 +272,8 @@ pub(crate) fn start(
 }
 
 pub(crate) fn runtime(ledger: &Ledger) -> Result<tokio::runtime::Runtime, LedgerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     runtime.at("start a runtime for", Path::new(ledger.root()))
 }

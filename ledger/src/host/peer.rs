@@ -153,7 +153,10 @@ impl Peer {
         };
         if !uri.as_ref().is_some_and(fits) {
             let what = "not the address of a host; write http://HOST:PORT".to_owned();
-            return Err(LedgerError::Peer { url: url.to_owned(), what });
+            return Err(LedgerError::Peer {
+                url: url.to_owned(),
+                what,
+            });
         }
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
@@ -209,7 +212,9 @@ impl Peer {
         let leaves = parse_leaves(&answer.body).ok_or_else(|| wrong("the last leaf is not whole"))?;
         let promised = size.0.saturating_sub(from.0);
         if leaves.is_empty() && promised > 0 {
-            return Err(wrong(&format!("it says that it has {size} leaves, and gives none")));
+            return Err(wrong(&format!(
+                "it says that it has {size} leaves, and gives none"
+            )));
         }
         if leaves.len() as u64 > promised {
             return Err(wrong(&format!("it gives more than the {size} leaves it has")));
@@ -297,7 +302,15 @@ mod tests {
         for good in ["http://10.0.0.2:8080", "https://host.example", "http://[::1]:80/"] {
             assert!(Peer::new(good, &[1; 32]).is_ok(), "{good}");
         }
-        for bad in ["", "host:80", "/log", "ftp://host", "http://host/log", "http://host/?a=b", "not one"] {
+        for bad in [
+            "",
+            "host:80",
+            "/log",
+            "ftp://host",
+            "http://host/log",
+            "http://host/?a=b",
+            "not one",
+        ] {
             let made = Peer::new(bad, &[1; 32]);
             assert!(matches!(made, Err(LedgerError::Peer { .. })), "{bad}");
         }
@@ -311,7 +324,10 @@ mod tests {
         append_leaf(&mut bytes, b"second", b"sealed");
         let leaves = parse_leaves(&bytes).unwrap();
         assert_eq!(leaves.len(), 2);
-        assert_eq!((&leaves[1].entry[..], &leaves[1].sealed[..]), (&b"second"[..], &b"sealed"[..]));
+        assert_eq!(
+            (&leaves[1].entry[..], &leaves[1].sealed[..]),
+            (&b"second"[..], &b"sealed"[..])
+        );
         for end in 0..bytes.len() {
             let whole = end == 0 || end == first;
             assert_eq!(parse_leaves(&bytes[..end]).is_some(), whole, "{end}");

@@ -24,7 +24,8 @@ use crate::error::{At, LedgerError};
 use crate::ledger::Ledger;
 use crate::register::{Cursor, Head, IncidentKind};
 use crate::sequencer::{
-    Gate, Observer, Sequencer, ShardView, Sources, fresh_cursor, message_hash, recover_behind, recover_quietly, stated,
+    Gate, Observer, Sequencer, ShardView, Sources, fresh_cursor, message_hash, recover_behind,
+    recover_quietly, stated,
 };
 use crate::vault::Vault;
 use crate::wire::{Heads, RejectedNote, SealedBatch};
@@ -67,7 +68,7 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    fn notice(&self, text: String) {
+    pub(crate) fn notice(&self, text: String) {
         let mut notices = held(&self.notices);
         if notices.last() != Some(&text) {
             notices.push(text);
@@ -188,7 +189,12 @@ impl Post {
         let mut notices = Vec::new();
         let recovered = recover_quietly(self.sources()?, &mut notices);
         let mut sequencer = match recovered {
-            Err(LedgerError::RolledBack { shard, known, have, from }) if self.common.shares => {
+            Err(LedgerError::RolledBack {
+                shard,
+                known,
+                have,
+                from,
+            }) if self.common.shares => {
                 notices.push(format!(
                     "shard {shard}: this archive is an old copy: it holds {have} leaves, and {known} were signed (known from \
                      {from}); it follows, and signs nothing before it holds them again"
@@ -211,7 +217,13 @@ impl Post {
     fn sources(&self) -> Result<Sources<'_>, LedgerError> {
         let nowhere = StreamId([0; 16]);
         let view = Some(self.view.clone());
-        sources(&self.common.ledger, self.shard, &self.common.observer, nowhere, view)
+        sources(
+            &self.common.ledger,
+            self.shard,
+            &self.common.observer,
+            nowhere,
+            view,
+        )
     }
 
     fn sequencer(&mut self) -> Result<&mut Sequencer, LedgerError> {
@@ -361,7 +373,10 @@ impl Post {
             worked = self.come_level(&entry.head)?;
             if self.must_reach.0 > 0 && self.sequencer()?.size() >= self.must_reach {
                 self.take_up()?;
-                self.common.notice(format!("shard {}: this archive holds all that was signed again", self.shard));
+                self.common.notice(format!(
+                    "shard {}: this archive holds all that was signed again",
+                    self.shard
+                ));
             }
         }
         let (is_free, holder) = {
@@ -398,7 +413,8 @@ impl Post {
             // What is here and not registered came from the same stream; whoever leads will get there.
             Some(true) => Ok(false),
             Some(false) => {
-                let what = format!("the registered checkpoint of {size} leaves is not the one of this archive");
+                let what =
+                    format!("the registered checkpoint of {size} leaves is not the one of this archive");
                 self.forget_unsigned(&what)?;
                 if self.sequencer()?.has(size, &root)? == Some(false) {
                     return Err(LedgerError::Forked {
@@ -448,7 +464,11 @@ impl Post {
     fn hold(&mut self, head: &Head, size: TreeSize, root: Hash) -> Result<bool, LedgerError> {
         let is_published = self.view.borrow().checkpoint.size == size && !self.view.borrow().note.is_empty();
         let sequencer = self.sequencer()?;
-        if let Some(cursor) = head.cursor.as_ref().filter(|cursor| *cursor != sequencer.full_cursor()) {
+        if let Some(cursor) = head
+            .cursor
+            .as_ref()
+            .filter(|cursor| *cursor != sequencer.full_cursor())
+        {
             sequencer.move_cursor(cursor.clone())?;
         }
         if !is_published {
@@ -573,7 +593,10 @@ impl Post {
         }
         let host = self.common.ledger.host()?;
         if let Some(previous) = previous.filter(|previous| *previous != host) {
-            self.tell(IncidentKind::TakenOver, format!("taken over from host {previous}, which was gone"))?;
+            self.tell(
+                IncidentKind::TakenOver,
+                format!("taken over from host {previous}, which was gone"),
+            )?;
         }
         let gate = LeaderGate {
             shard: self.shard,
@@ -647,7 +670,7 @@ impl Post {
                 "stream {} stands where {} was read up to message {}",
                 info.id, cursor.stream, cursor.seq.0
             );
-            Some((IncidentKind::StreamReplaced, what))
+            Some((self.how_replaced(&cursor)?, what))
         } else if info.last < cursor.seq {
             let what = format!(
                 "stream {} ends at message {}, and message {} was read",
@@ -657,7 +680,10 @@ impl Post {
         } else if self.holds_cursor(&cursor)? {
             None
         } else {
-            let what = format!("stream {}: message {} is not the one that was read", info.id, cursor.seq.0);
+            let what = format!(
+                "stream {}: message {} is not the one that was read",
+                info.id, cursor.seq.0
+            );
             Some((IncidentKind::StreamRolledBack, what))
         };
         let Some((kind, what)) = found else { return Ok(()) };
@@ -668,6 +694,16 @@ impl Post {
         }
         let healed = "it is read from its beginning; what was not sealed comes again from the outboxes";
         self.tell(kind, format!("{what}; {healed}"))
+    }
+
+    /// Whether the operator closed the stream that was read, or it is gone.
+    fn how_replaced(&self, cursor: &Cursor) -> Result<IncidentKind, LedgerError> {
+        let closed = self.common.nats.was_closed(self.shard, cursor.stream.parse()?);
+        Ok(if self.runtime.block_on(closed)? {
+            IncidentKind::StreamClosed
+        } else {
+            IncidentKind::StreamReplaced
+        })
     }
 
     fn holds_cursor(&mut self, cursor: &Cursor) -> Result<bool, LedgerError> {

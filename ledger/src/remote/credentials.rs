@@ -37,7 +37,8 @@ const GENESES: &str = "genesis";
 pub(super) const NKEY: &str = "bus.nkey";
 /// The file of the certificates that vouch for the bus's servers.
 pub(super) const CA: &str = "ca.pem";
-const HEAD: &str = "# A producer's credentials. Keep this folder private: it holds the producer's signing key.\n";
+const HEAD: &str =
+    "# A producer's credentials. Keep this folder private: it holds the producer's signing key.\n";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -23,7 +23,8 @@ use crate::error::{At, LedgerError};
 use crate::files;
 use crate::ledger::Ledger;
 
-const HEAD: &str = "# Written by `sharetrail keys`. Put it beside accounts.conf on every node and reload the servers.\n";
+const HEAD: &str =
+    "# Written by `sharetrail keys`. Put it beside accounts.conf on every node and reload the servers.\n";
 /// Where the bus answers hosts.
 const HOSTS_INBOX: &str = "_INBOX_host.>";
 
@@ -144,7 +145,10 @@ pub struct FirstUser {
 /// Makes the first user of a ledger's bus; its seed goes to a private file, for `init --bus-nkey`.
 pub fn first_user(path: &Path, ledger: &Name) -> Result<FirstUser, LedgerError> {
     let public = make_nkey(path)?;
-    let users = format!("{HEAD}HOSTS = [\n  {}\n]\nPRODUCERS = []\n", every_right(ledger, &public));
+    let users = format!(
+        "{HEAD}HOSTS = [\n  {}\n]\nPRODUCERS = []\n",
+        every_right(ledger, &public)
+    );
     Ok(FirstUser { public, users })
 }
 
@@ -171,7 +175,8 @@ fn producer_user(ledger: &Name, producer: &Name, user: &str) -> String {
 
 fn every_right(ledger: &Name, user: &str) -> String {
     let (names, ledger) = (BusNames::new(ledger), escaped(ledger));
-    let own = ["ledger", "closed", "heads", "held", "vault", "slots"].map(|kind| format!("{kind}.{ledger}.>"));
+    let own =
+        ["ledger", "closed", "heads", "held", "vault", "slots"].map(|kind| format!("{kind}.{ledger}.>"));
     let more = [names.control(), names.bucket_key(">"), HOSTS_INBOX.into()];
     let subscribe: Vec<String> = own.into_iter().chain(more).collect();
     let mut publish = subscribe.clone();
@@ -179,7 +184,9 @@ fn every_right(ledger: &Name, user: &str) -> String {
     let (publish, subscribe) = (allow(&publish), allow(&subscribe));
     // `allow_responses`: replies go to producers' inboxes, whose names no pattern covers.
     let replies = "allow_responses: { max: 1, expires: \"1m\" }";
-    format!("{{ nkey: \"{user}\", permissions: {{ publish: {publish}, subscribe: {subscribe}, {replies} }} }}")
+    format!(
+        "{{ nkey: \"{user}\", permissions: {{ publish: {publish}, subscribe: {subscribe}, {replies} }} }}"
+    )
 }
 
 fn allow(bus_subjects: &[String]) -> String {
@@ -213,7 +220,10 @@ fn write_users(ledger: &Ledger) -> Result<PathBuf, LedgerError> {
     let mut text = HEAD.to_owned();
     for (list, prefix) in [("HOSTS", "host-"), ("PRODUCERS", "producer-")] {
         let mut users = String::new();
-        for name in names.iter().filter(|name| name.starts_with(prefix) && name.ends_with(".conf")) {
+        for name in names
+            .iter()
+            .filter(|name| name.starts_with(prefix) && name.ends_with(".conf"))
+        {
             let path = folder.join(name);
             let user = fs::read_to_string(&path).at("read", &path)?;
             users.push_str("\n  ");
@@ -344,10 +354,7 @@ mod tests {
         let host = KeyPair::from_seed(seed.trim()).unwrap().public_key();
         let text = fs::read_to_string(&second.users).unwrap();
         let count = |user: &str| text.matches(user).count();
-        assert_eq!(
-            (count(&first.user), count(&second.user), count(&host)),
-            (0, 1, 1)
-        );
+        assert_eq!((count(&first.user), count(&second.user), count(&host)), (0, 1, 1));
         assert!(text.contains("\"ledger.shop_example.*.shop_example\""));
         assert!(text.find("HOSTS = [").unwrap() < text.find(&host).unwrap());
         assert!(text.find("PRODUCERS = [").unwrap() < text.find(&second.user).unwrap());

@@ -182,12 +182,7 @@ mod tests {
     fn place() -> Place {
         let (ledger, shard) = (Name::new("shop.example").unwrap(), Shard::new(1, 2).unwrap());
         let signer = NoteSigner::from_seed(&log_origin(&ledger, shard), &[1; 32]).unwrap();
-        let key = |name| {
-            NoteSigner::from_seed(name, &[2; 32])
-                .unwrap()
-                .verifier()
-                .clone()
-        };
+        let key = |name| NoteSigner::from_seed(name, &[2; 32]).unwrap().verifier().clone();
         let genesis = Genesis {
             ledger: ledger.clone(),
             id: LedgerId([3; 32]),

@@ -95,12 +95,7 @@ impl Remote {
         });
         let signing_key = credentials.signer().verifier().id();
         Ok(Self {
-            access: Access::new(
-                facts,
-                credentials.producer(),
-                signing_key,
-                credentials.access(),
-            ),
+            access: Access::new(facts, credentials.producer(), signing_key, credentials.access()),
             credentials,
             bus,
             shards,
@@ -200,7 +195,10 @@ impl Grants for Remote {
     /// The vault grants to the producer of the credentials alone.
     fn grants(&self, producer: &Name, customers: &[&str]) -> Result<Leased, LedgerError> {
         if producer != self.producer() {
-            let text = format!("these are the credentials of {}, not of {producer}", self.producer());
+            let text = format!(
+                "these are the credentials of {}, not of {producer}",
+                self.producer()
+            );
             return Err(LedgerError::Invalid(text));
         }
         let mut all = Leased {
@@ -231,11 +229,7 @@ impl Drop for Remote {
 }
 
 /// Hears the heads of one shard, for as long as the runtime lives.
-async fn listen(
-    shard: Arc<Listener>,
-    bus: Arc<NatsBus>,
-    mut received: mpsc::Receiver<Incoming>,
-) {
+async fn listen(shard: Arc<Listener>, bus: Arc<NatsBus>, mut received: mpsc::Receiver<Incoming>) {
     loop {
         while let Some(incoming) = received.recv().await {
             shard.hear(&incoming.payload);

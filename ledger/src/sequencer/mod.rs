@@ -436,7 +436,9 @@ impl Sequencer {
             .or_default()
             .push((batch.number, accepted.index));
         self.rejected.remove(&batch.chain);
-        self.answers.sealed.push((batch.chain, batch.number, accepted.index));
+        self.answers
+            .sealed
+            .push((batch.chain, batch.number, accepted.index));
         Ok(())
     }
 

@@ -347,7 +347,11 @@ fn genesis(path: &Path) -> Result<Genesis, LedgerError> {
     let leaf = LeafFiles::new(path).genesis()?;
     match Entry::parse(&leaf.entry) {
         Ok(Entry::Genesis(genesis)) => Ok(*genesis),
-        _ => Err(LedgerError::damaged(path, Some(0), "leaf 0 is not a genesis entry")),
+        _ => Err(LedgerError::damaged(
+            path,
+            Some(0),
+            "leaf 0 is not a genesis entry",
+        )),
     }
 }
 
@@ -392,7 +396,9 @@ pub(crate) fn state_at(folder: &Folder, shard: u32, size: TreeSize) -> Result<Lo
         None => LogState::new(&genesis(&path)?),
     };
     let from = LeafIndex(state.size().0);
-    scan_batches(&path, from, size, &mut |batch: &[Leaf]| accept(&path, &mut state, batch).map(drop))?;
+    scan_batches(&path, from, size, &mut |batch: &[Leaf]| {
+        accept(&path, &mut state, batch).map(drop)
+    })?;
     Ok(state)
 }
 

@@ -42,7 +42,9 @@ pub(super) fn look(ledger: &Ledger) -> Result<(Option<BusStatus>, Vec<Seen>), Le
         cannot_check: None,
         hosts: Vec::new(),
     };
-    let looked = ledger.connect().and_then(|nats| look_far(ledger, &nats, &mut status));
+    let looked = ledger
+        .connect()
+        .and_then(|nats| look_far(ledger, &nats, &mut status));
     let seen = looked.unwrap_or_else(|error| {
         status.unreachable = Some(error.to_string());
         (0..ledger.shards()).map(|_| Seen::default()).collect()

@@ -105,7 +105,13 @@ impl Vault {
     pub fn adopt_slots(&self, bytes: &[u8]) -> Result<u32, LedgerError> {
         let taken = self.take_slots(bytes)?;
         let mut contradicted = self.contradicted();
-        contradicted.extend(taken.instead.iter().filter(|slot| slot.is_live()).map(|slot| slot.label));
+        contradicted.extend(
+            taken
+                .instead
+                .iter()
+                .filter(|slot| slot.is_live())
+                .map(|slot| slot.label),
+        );
         Ok(taken.changed)
     }
 

@@ -51,7 +51,10 @@ fn ask_jetstream(cluster: &Cluster, what: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = async_nats::connect(cluster.node_url(0)).await.unwrap();
-        let answer = client.request(format!("$JS.API.{what}"), "".into()).await.unwrap();
+        let answer = client
+            .request(format!("$JS.API.{what}"), "".into())
+            .await
+            .unwrap();
         assert!(String::from_utf8_lossy(&answer.payload).contains("\"success\":true"));
     });
 }
@@ -121,7 +124,11 @@ fn nats_server_gives_every_big_frame() {
             let producer = message.frame[0];
             assert_eq!(message.producer, name(&format!("till.{producer}")));
             let n = &mut next[usize::from(producer)];
-            assert_eq!(message.frame, frame(producer, *n), "each producer's frames in order");
+            assert_eq!(
+                message.frame,
+                frame(producer, *n),
+                "each producer's frames in order"
+            );
             *n += 1;
         }
     }
@@ -195,7 +202,12 @@ fn nats_server_tells_a_stream_that_is_gone() {
         wait(bus.info(0)),
         Err(LedgerError::Stream { shard: 0, .. })
     ));
-    until(|| matches!(wait(bus.read(0, StreamSeq(2), 1)), Err(LedgerError::Stream { shard: 0, .. })));
+    until(|| {
+        matches!(
+            wait(bus.read(0, StreamSeq(2), 1)),
+            Err(LedgerError::Stream { shard: 0, .. })
+        )
+    });
     assert!(wait(bus.mend_stream(0)).unwrap());
     assert!(!wait(bus.mend_stream(0)).unwrap());
     let after = wait(bus.info(0)).unwrap();
@@ -225,7 +237,12 @@ fn nats_server_closes_a_stream_and_opens_the_next() {
     assert_ne!(next.id, before.id);
     assert_eq!(wait(bus.info(0)).unwrap(), next);
     assert_eq!(put(&bus, 0, b"first of the next"), StreamSeq(1));
-    until(|| matches!(wait(bus.read(0, StreamSeq(1), 1)), Err(LedgerError::Stream { shard: 0, .. })));
+    until(|| {
+        matches!(
+            wait(bus.read(0, StreamSeq(1), 1)),
+            Err(LedgerError::Stream { shard: 0, .. })
+        )
+    });
     assert_eq!(frames(&bus, 0), [b"first of the next"]);
     assert_eq!(put(&bus, 1, b"the other shard"), StreamSeq(1));
 }
@@ -243,7 +260,9 @@ fn nats_server_keeps_a_register_that_changes_from_a_known_revision_only() {
         wait(other.update(&shard, b"two".to_vec(), 0)).unwrap(),
         Err(Conflict)
     );
-    let second = wait(other.update(&shard, b"two".to_vec(), first)).unwrap().unwrap();
+    let second = wait(other.update(&shard, b"two".to_vec(), first))
+        .unwrap()
+        .unwrap();
     assert_eq!(
         wait(bus.update(&shard, b"three".to_vec(), first)).unwrap(),
         Err(Conflict)
@@ -267,7 +286,10 @@ fn nats_server_keeps_a_register_that_changes_from_a_known_revision_only() {
             .sum()
     });
     assert_eq!(winners, 1);
-    ask_jetstream(&cluster, &format!("STREAM.DELETE.{}", bus.names().bucket_stream()));
+    ask_jetstream(
+        &cluster,
+        &format!("STREAM.DELETE.{}", bus.names().bucket_stream()),
+    );
     assert!(wait(bus.mend_register()).unwrap());
     assert_eq!(wait(bus.entry(&shard)).unwrap(), None);
 }
@@ -284,7 +306,11 @@ fn nats_server_with_the_default_sync_interval_is_a_risk() {
     // The servers of these tests may keep their store where it does not last, which is a risk of its own.
     let (many, few) = (risks(&careless), risks(&careful));
     assert_eq!(many.len(), few.len() + 1, "{many:?} {few:?}");
-    assert_eq!(few.len(), usize::from(careful.store(0).starts_with("/tmp")), "{few:?}");
+    assert_eq!(
+        few.len(),
+        usize::from(careful.store(0).starts_with("/tmp")),
+        "{few:?}"
+    );
     let unseen = open(&ledger(), &BusSettings::new(careful.url()));
     assert!(wait(unseen.risks()).unwrap().is_err());
     assert!(wait(unseen.agreement(0)).unwrap().is_err());
@@ -337,7 +363,10 @@ fn nats_server_denies_what_is_not_allowed_and_it_is_told() {
     assert!(denied(wait(till.publish(0, &name("office"), vec![1]))));
     assert!(denied(wait(till.info(0)).map(|info| info.last)));
     assert!(matches!(wait(till.entry("shard.0")), Err(LedgerError::Denied(_))));
-    assert!(matches!(wait(till.read(0, NOTHING, 1)), Err(LedgerError::Denied(_))));
+    assert!(matches!(
+        wait(till.read(0, NOTHING, 1)),
+        Err(LedgerError::Denied(_))
+    ));
     assert!(wait(till.listen("control.shop_example")).is_ok_and(|mut heard| wait(heard.recv()).is_none()));
     assert!(!till.troubles().is_empty());
     let deaf = with("till.nkey", "_INBOX_office").unwrap();
@@ -352,7 +381,11 @@ fn nats_server_denies_what_is_not_allowed_and_it_is_told() {
 /// The fault: a wrong address is tried for ever.
 #[test]
 fn an_address_where_nobody_listens_is_told() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let settings = BusSettings::new(format!("nats://127.0.0.1:{port}"));
     let outcome = NatsBus::connect(&ledger(), 1, &settings, Path::new("/"));
     assert!(matches!(outcome, Err(LedgerError::Bus(_))));
@@ -362,7 +395,10 @@ fn an_address_where_nobody_listens_is_told() {
 #[test]
 fn nats_server_carries_messages_between_hosts() {
     let cluster = start(Options::default());
-    let (bus, other) = (open(&ledger(), &settings(&cluster)), open(&ledger(), &settings(&cluster)));
+    let (bus, other) = (
+        open(&ledger(), &settings(&cluster)),
+        open(&ledger(), &settings(&cluster)),
+    );
     let mut asked = wait(bus.listen(&bus.names().all_vault())).unwrap();
     let answers = std::thread::spawn(move || {
         while let Some(incoming) = wait(asked.recv()) {
@@ -379,7 +415,9 @@ fn nats_server_carries_messages_between_hosts() {
     let mut heard = wait(bus.listen(&bus.names().heads(0))).unwrap();
     let mut first = None;
     until(|| {
-        other.broadcast(&other.names().heads(0), b"head".to_vec()).unwrap();
+        other
+            .broadcast(&other.names().heads(0), b"head".to_vec())
+            .unwrap();
         first = heard.try_recv().ok();
         first.is_some()
     });
@@ -420,7 +458,9 @@ fn nats_server_cluster_loses_nothing_when_its_leader_dies() {
     until(|| {
         let after = read.last().map_or(NOTHING, |message| message.seq);
         read.extend(wait(bus.read(0, after, 10_000)).unwrap_or_default());
-        acked.iter().all(|seq| read.iter().any(|message| message.seq.0 == *seq))
+        acked
+            .iter()
+            .all(|seq| read.iter().any(|message| message.seq.0 == *seq))
     });
     assert!(read.is_sorted_by(|one, next| one.seq < next.seq));
     let mut order: Vec<u8> = read.iter().map(|message| message.frame[0]).collect();

@@ -206,7 +206,10 @@ fn slots_that_are_altered_or_of_another_vault_are_refused_whole() {
         bad[bit / 8] ^= 1 << (bit % 8);
         assert!(matches!(vault.adopt_slots(&bad), Err(LedgerError::Vault(_))));
     }
-    assert!(matches!(vault.adopt_slots(&good[1..]), Err(LedgerError::Vault(_))));
+    assert!(matches!(
+        vault.adopt_slots(&good[1..]),
+        Err(LedgerError::Vault(_))
+    ));
     let stranger = other.start();
     let (strange, _) = {
         stranger.vault().grants(&name(PRODUCER), &["a"]).unwrap();

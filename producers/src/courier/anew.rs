@@ -49,7 +49,9 @@ impl Courier {
             anew.extend(cut_anew(&mut self.chain, round, frame, without));
         }
         let kept: Vec<KeptFrame> = anew.iter().map(|frame: &Waiting| frame.kept.clone()).collect();
-        let done = self.on_disk(move |outbox| outbox.replace(round, from, &kept)).await;
+        let done = self
+            .on_disk(move |outbox| outbox.replace(round, from, &kept))
+            .await;
         if let Err(error) = done {
             return self.keep_as_it_is(frames, error);
         }

@@ -62,7 +62,9 @@ pub(super) fn cut_anew(
     }
     let entries: Vec<&[u8]> = places.iter().map(|&place| parsed.entries[place]).collect();
     let sealed: Vec<&[u8]> = places.iter().map(|&place| parsed.sealed[place]).collect();
-    let Cut { number, frame: bytes, .. } = chain.cut(&entries, &sealed);
+    let Cut {
+        number, frame: bytes, ..
+    } = chain.cut(&entries, &sealed);
     let kept = KeptFrame {
         number,
         round,

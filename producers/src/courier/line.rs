@@ -221,10 +221,7 @@ impl Line {
 
     fn place(&self, pass: u64, number: u64) -> Option<usize> {
         let is_it = |frame: &Waiting| frame.kept.number == number;
-        self.frames
-            .iter()
-            .position(is_it)
-            .filter(|_| pass == self.pass)
+        self.frames.iter().position(is_it).filter(|_| pass == self.pass)
     }
 
     /// The bus has stored a frame; gives it, unless it is out of the line or sending has started over.

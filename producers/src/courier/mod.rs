@@ -92,9 +92,11 @@ struct Flight {
 /// Waits for the frame in flight; for ever where there is none.
 async fn landing(flight: &mut Option<Flight>) -> Result<StreamSeq, LedgerError> {
     match flight {
-        Some(flight) => (&mut flight.answer)
-            .await
-            .unwrap_or_else(|error| Err(LedgerError::Stopped(format!("handing a frame to the bus: {error}")))),
+        Some(flight) => (&mut flight.answer).await.unwrap_or_else(|error| {
+            Err(LedgerError::Stopped(format!(
+                "handing a frame to the bus: {error}"
+            )))
+        }),
         None => std::future::pending().await,
     }
 }
@@ -313,7 +315,9 @@ impl Courier {
         if let Some(reason) = &news.halted {
             self.office
                 .notices
-                .say_once_a_minute(&format!("halted {shard}"), || format!("shard {shard} has halted: {reason}"));
+                .say_once_a_minute(&format!("halted {shard}"), || {
+                    format!("shard {shard} has halted: {reason}")
+                });
             if matches!(news.answers, news::Answers::Seen { .. }) && !self.line.is_empty() {
                 return self.end(Ending::Stopped(reason.clone()));
             }
@@ -321,9 +325,11 @@ impl Courier {
         let done = match then {
             Then::GoOn => Ok(()),
             Then::SendAgain(why) => {
-                self.office.notices.say_once_a_minute(&format!("again {shard}"), || {
-                    format!("shard {shard}: what is not sealed is sent again: {why}")
-                });
+                self.office
+                    .notices
+                    .say_once_a_minute(&format!("again {shard}"), || {
+                        format!("shard {shard}: what is not sealed is sent again: {why}")
+                    });
                 Ok(())
             }
             Then::SetBack(rejected) => self.set_back(&rejected).await,
@@ -385,9 +391,11 @@ impl Courier {
             return;
         }
         let (shard, seconds) = (self.shard, self.heard.elapsed().as_secs());
-        self.office.notices.say_once_a_minute(&format!("silence {shard}"), || {
-            format!("shard {shard}: nothing was heard of its sequencer for {seconds} s; waiting for it")
-        });
+        self.office
+            .notices
+            .say_once_a_minute(&format!("silence {shard}"), || {
+                format!("shard {shard}: nothing was heard of its sequencer for {seconds} s; waiting for it")
+            });
     }
 
     /// The bus takes nothing more: all who wait are told, and the frames stay in the outbox.
@@ -401,9 +409,7 @@ impl Courier {
 
     fn let_go(&mut self, ending: &Ending) {
         for frame in self.line.take() {
-            self.office
-                .settler
-                .refused(&frame.told(), &|| ending.error());
+            self.office.settler.refused(&frame.told(), &|| ending.error());
         }
     }
 

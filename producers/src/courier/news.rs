@@ -138,9 +138,9 @@ fn told(
         }
         answer = Answer::Unproven;
     }
-    let note = rejected.iter().find(|note| {
-        note.chain == asked.chain && note.number == asked.number && note.hash == *asked.hash
-    });
+    let note = rejected
+        .iter()
+        .find(|note| note.chain == asked.chain && note.number == asked.number && note.hash == *asked.hash);
     note.map_or(answer, |note| {
         Answer::Rejected(Rejected {
             position: note.position,

@@ -418,7 +418,10 @@ fn chains_in(folder: &Path) -> Result<Vec<(ChainId, PathBuf)>, LedgerError> {
 
 /// Removes what is left of other chains: one that was given up, or one that was never begun.
 fn remove_others(folder: &Path, chain: ChainId) -> Result<(), LedgerError> {
-    for (_, path) in chains_in(folder)?.into_iter().filter(|(other, _)| *other != chain) {
+    for (_, path) in chains_in(folder)?
+        .into_iter()
+        .filter(|(other, _)| *other != chain)
+    {
         fs::remove_dir_all(&path).map_err(|source| failed("remove", &path, source))?;
     }
     Ok(())

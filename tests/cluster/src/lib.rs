@@ -92,7 +92,9 @@ impl Cluster {
         let program = nats_server().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("no nats-server was found; run `cargo xtask test`, which brings it, or set {VARIABLE}"),
+                format!(
+                    "no nats-server was found; run `cargo xtask test`, which brings it, or set {VARIABLE}"
+                ),
             )
         })?;
         if options.nodes == 0 {

@@ -16,9 +16,5 @@ pub(crate) fn get(base: &str, path: &str) -> Result<Value, ureq::Error> {
         .proxy(None)
         .build();
     let agent = ureq::Agent::new_with_config(config);
-    agent
-        .get(format!("{base}{path}"))
-        .call()?
-        .body_mut()
-        .read_json()
+    agent.get(format!("{base}{path}")).call()?.body_mut().read_json()
 }

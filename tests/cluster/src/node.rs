@@ -72,10 +72,7 @@ impl Node {
             .arg(self.home.join(FILE))
             .current_dir(&self.home)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         *self.child() = Some(command.spawn()?);
         self.paused.store(false, Ordering::Release);
         Ok(())

@@ -44,7 +44,11 @@ impl Client {
                 self.send(b"PONG\r\n");
             }
             if line.starts_with("MSG answer") {
-                let length = line.trim_end().rsplit(' ').next().and_then(|last| last.parse().ok());
+                let length = line
+                    .trim_end()
+                    .rsplit(' ')
+                    .next()
+                    .and_then(|last| last.parse().ok());
                 let mut answer = vec![0; length.expect("a message has a length")];
                 self.stream
                     .read_exact(&mut answer)
@@ -101,7 +105,10 @@ fn a_paused_nats_server_leaves_the_others_a_leader() {
     cluster.pause(leader);
     let next = cluster.wait_stream_leader("probe");
     assert_ne!(next, leader);
-    assert_eq!(Client::connect(&cluster, next, "").ask("probe.a", "hello")["seq"], 1);
+    assert_eq!(
+        Client::connect(&cluster, next, "").ask("probe.a", "hello")["seq"],
+        1
+    );
     cluster.resume(leader);
     cluster.wait_ready();
     let before = cluster.cpu_seconds();

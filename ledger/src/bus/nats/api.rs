@@ -51,7 +51,10 @@ impl Fault {
 
     /// The fault where nobody expected one.
     pub(super) fn unexpected(&self, what: &str) -> LedgerError {
-        LedgerError::Bus(format!("{what}: {} (JetStream error {})", self.description, self.err_code))
+        LedgerError::Bus(format!(
+            "{what}: {} (JetStream error {})",
+            self.description, self.err_code
+        ))
     }
 }
 

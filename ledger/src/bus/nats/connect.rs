@@ -345,7 +345,10 @@ mod tests {
         assert!(events.denial("a.c", before).is_none());
         assert!(events.denial("a.b", events.count()).is_none());
         deny("Subscription to \"_INBOX_till.x.*\"");
-        assert!(events.denial("a.c", events.count()).is_some(), "no answer can come");
+        assert!(
+            events.denial("a.c", events.count()).is_some(),
+            "no answer can come"
+        );
         events.hear(&Event::Connected);
         assert!(events.denial("a.c", events.count()).is_none());
     }

@@ -260,6 +260,11 @@ impl NatsBus {
         })
     }
 
+    /// Whether this is a stream of the shard that was closed, and is still there.
+    pub fn was_closed(&self, shard: u32, id: StreamId) -> BusFuture<'_, bool> {
+        self.ask(move |shared| async move { shared.streams(shard).was_closed(id).await })
+    }
+
     /// Settings of servers and streams that would lose data, one line each; or why that cannot be checked.
     pub fn risks(&self) -> BusFuture<'_, Result<Vec<String>, String>> {
         self.look(|shared| {
@@ -305,12 +310,7 @@ impl NatsBus {
     }
 
     /// Writes if the key's revision is `expected` (0: it must not exist), and gives the new revision.
-    pub fn update(
-        &self,
-        key: &str,
-        value: Vec<u8>,
-        expected: u64,
-    ) -> BusFuture<'_, Result<u64, Conflict>> {
+    pub fn update(&self, key: &str, value: Vec<u8>, expected: u64) -> BusFuture<'_, Result<u64, Conflict>> {
         let key = key.to_owned();
         self.ask(move |shared| async move { shared.bucket().update(&key, value, expected).await })
     }
@@ -322,11 +322,7 @@ impl NatsBus {
     }
 }
 
-fn open_links(
-    handle: &Handle,
-    settings: &BusSettings,
-    base: &Path,
-) -> Result<Vec<Arc<Link>>, LedgerError> {
+fn open_links(handle: &Handle, settings: &BusSettings, base: &Path) -> Result<Vec<Arc<Link>>, LedgerError> {
     let (settings, base) = (settings.clone(), base.to_owned());
     let (sender, opened) = std::sync::mpsc::channel();
     let url = settings.url.clone();

@@ -268,12 +268,18 @@ fn duration(seconds: u64) -> String {
 fn stream_risks(stream: &Stream, replicas: u8) -> Vec<String> {
     let config = &stream.config;
     let faults = [
-        (config.storage != "file", format!("its storage is {:?}, not file", config.storage)),
+        (
+            config.storage != "file",
+            format!("its storage is {:?}, not file", config.storage),
+        ),
         (
             config.num_replicas < replicas,
             format!("it has {} replicas, not {replicas}", config.num_replicas),
         ),
-        (config.retention != "limits", format!("its retention is {:?}, not limits", config.retention)),
+        (
+            config.retention != "limits",
+            format!("its retention is {:?}, not limits", config.retention),
+        ),
         (
             config.max_msgs > 0 || config.max_bytes > 0 || config.max_age > 0,
             "it has a limit (max_msgs, max_bytes or max_age)".into(),
@@ -349,7 +355,8 @@ mod tests {
 
     #[test]
     fn a_node_that_syncs_later_or_keeps_its_store_where_it_will_not_last_is_a_risk() {
-        let good = r#"{"store_dir":"/var/lib/nats/jetstream","sync_interval":120000000000,"sync_always":true}"#;
+        let good =
+            r#"{"store_dir":"/var/lib/nats/jetstream","sync_interval":120000000000,"sync_always":true}"#;
         assert!(node_risks(&node(good)).is_empty());
         let late = r#"{"store_dir":"/tmpfiles","sync_interval":120000000000}"#;
         assert_eq!(node_risks(&node(late)).len(), 1);

@@ -156,7 +156,10 @@ mod tests {
     fn the_producer_is_the_last_token() {
         let names = BusNames::new(&name("shop.example"));
         assert_eq!(names.frames(3, &name("till.1")), "ledger.shop_example.3.till_1");
-        assert_eq!(BusNames::last("ledger.shop_example.3.till_1"), Some(name("till.1")));
+        assert_eq!(
+            BusNames::last("ledger.shop_example.3.till_1"),
+            Some(name("till.1"))
+        );
         assert_eq!(BusNames::last("ledger.shop_example.3.TILL"), None);
     }
 

@@ -41,7 +41,10 @@ mod tests {
         let long = Place::parse("$JS.ACK._.hash.ledger_l_0_1.c1.1.40.3.1795301354313587988.9.token");
         assert_eq!(short, long);
         let place = short.unwrap();
-        assert_eq!((place.consumer, place.seq, place.delivery, place.pending), ("c1", 40, 3, 9));
+        assert_eq!(
+            (place.consumer, place.seq, place.delivery, place.pending),
+            ("c1", 40, 3, 9)
+        );
         for wrong in ["", "_INBOX.a", "$JS.ACK.a.b.c", "$JS.ACK.s.c.1.x.3.4.5"] {
             assert_eq!(Place::parse(wrong), None, "{wrong}");
         }

@@ -179,7 +179,12 @@ mod tests {
             .map(|n| Name::new(&format!("till-{n}")).unwrap())
             .collect();
         let places: Vec<usize> = names.iter().map(|name| place(3, name, 4)).collect();
-        assert!(names.iter().zip(&places).all(|(name, found)| place(3, name, 4) == *found));
+        assert!(
+            names
+                .iter()
+                .zip(&places)
+                .all(|(name, found)| place(3, name, 4) == *found)
+        );
         assert!((0..4).all(|link| places.contains(&link)));
     }
 

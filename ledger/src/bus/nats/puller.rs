@@ -237,7 +237,9 @@ impl Puller {
         if self.last == 0 {
             return Err(Broken::ForNow("its stream was closed".into()));
         }
-        Err(Broken::ForGood(self.lost("its stream was closed and all of it is read")))
+        Err(Broken::ForGood(
+            self.lost("its stream was closed and all of it is read"),
+        ))
     }
 
     async fn session(
@@ -264,7 +266,9 @@ impl Puller {
                     // Nothing tells a consumer that its stream was closed and another takes its place.
                     let now = self.stream().await?;
                     if now.id != told.id {
-                        return Err(Broken::ForNow("another stream took the place of an empty one".into()));
+                        return Err(Broken::ForNow(
+                            "another stream took the place of an empty one".into(),
+                        ));
                     }
                     self.ended(&now)?;
                 }
@@ -283,7 +287,10 @@ impl Puller {
         let subscriber = subscribed
             .map_err(|_| away())?
             .map_err(|error| Broken::ForNow(error.to_string()))?;
-        let name = format!("sharetrail_{}", data_encoding::HEXLOWER.encode(&files::random::<8>()?));
+        let name = format!(
+            "sharetrail_{}",
+            data_encoding::HEXLOWER.encode(&files::random::<8>()?)
+        );
         let what = format!("CONSUMER.CREATE.{stream}.{name}");
         let body = json!({
             "stream_name": stream,
@@ -406,16 +413,14 @@ impl Puller {
         Ok(())
     }
 
-    fn status(
-        &self,
-        consumer: &Consumer,
-        status: StatusCode,
-        message: &BusMessage,
-    ) -> Result<Next, Broken> {
+    fn status(&self, consumer: &Consumer, status: StatusCode, message: &BusMessage) -> Result<Next, Broken> {
         let description = message.description.as_deref().unwrap_or_default();
         match status {
             StatusCode::IDLE_HEARTBEAT => {
-                let told = message.headers.as_ref().and_then(|headers| headers.get("Nats-Last-Consumer"));
+                let told = message
+                    .headers
+                    .as_ref()
+                    .and_then(|headers| headers.get("Nats-Last-Consumer"));
                 let sent = told.and_then(|value| value.as_str().parse::<u64>().ok());
                 if sent.is_some_and(|sent| sent != consumer.delivered) {
                     return Err(Broken::ForNow("messages were lost on the way".into()));
@@ -425,13 +430,18 @@ impl Puller {
             StatusCode::TIMEOUT => Ok(Next::Idle),
             StatusCode::NOT_FOUND => Ok(Next::Over),
             StatusCode::REQUEST_TERMINATED if description.contains("Exceeds MaxBytes") => {
-                let full = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Bytes"));
+                let full = message
+                    .headers
+                    .as_ref()
+                    .and_then(|headers| headers.get("Nats-Pending-Bytes"));
                 let full = full.and_then(|value| value.as_str().parse::<usize>().ok());
                 let nothing_came = full.is_some_and(|bytes| bytes >= PULL_BYTES);
                 Ok(if nothing_came { Next::TooSmall } else { Next::Over })
             }
             StatusCode::REQUEST_TERMINATED if description.contains("Batch Completed") => Ok(Next::Over),
-            other => Err(Broken::ForNow(format!("the consumer ended: {other} {description}"))),
+            other => Err(Broken::ForNow(format!(
+                "the consumer ended: {other} {description}"
+            ))),
         }
     }
 }

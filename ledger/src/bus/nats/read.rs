@@ -263,7 +263,10 @@ mod tests {
     #[test]
     fn nothing_is_said_only_where_it_is_known() {
         let mut buffer = Buffer::default();
-        assert!(matches!(buffer.take(1), Taken::Wait), "before the stream was seen");
+        assert!(
+            matches!(buffer.take(1), Taken::Wait),
+            "before the stream was seen"
+        );
         buffer.trouble(None);
         assert!(matches!(buffer.take(1), Taken::Wait), "and while it cannot be");
         buffer.trouble(Some(LedgerError::Bus("away".into())));
@@ -271,12 +274,18 @@ mod tests {
         buffer.connected(true);
         assert!(matches!(buffer.take(1), Taken::Nothing));
         buffer.trouble(None);
-        assert!(matches!(buffer.take(1), Taken::Nothing), "up to date before the trouble");
+        assert!(
+            matches!(buffer.take(1), Taken::Nothing),
+            "up to date before the trouble"
+        );
         buffer.connected(false);
         assert!(matches!(buffer.take(1), Taken::Wait), "more is on its way");
         buffer.push(message(1), false);
         buffer.fail(LedgerError::Stopped("over".into()));
-        assert!(matches!(buffer.take(1), Taken::Messages(_)), "what came first is read first");
+        assert!(
+            matches!(buffer.take(1), Taken::Messages(_)),
+            "what came first is read first"
+        );
         assert!(matches!(buffer.take(1), Taken::Failed(_)));
     }
 }

@@ -54,7 +54,9 @@ struct Stored {
 impl Stored {
     /// Whether somebody removed the key with a tool; its revision counts all the same.
     fn is_removed(&self) -> bool {
-        let headers = data_encoding::BASE64.decode(self.hdrs.as_bytes()).unwrap_or_default();
+        let headers = data_encoding::BASE64
+            .decode(self.hdrs.as_bytes())
+            .unwrap_or_default();
         String::from_utf8_lossy(&headers).contains("KV-Operation:")
     }
 }
@@ -255,8 +257,16 @@ mod tests {
 
     #[test]
     fn a_key_is_one_or_more_tokens() {
-        assert!(["shard.0", "host.a_b", "a"].iter().all(|key| check_key(key).is_ok()));
-        assert!(["", ".", "a.", "a.*", "a b", ">"].iter().all(|key| check_key(key).is_err()));
+        assert!(
+            ["shard.0", "host.a_b", "a"]
+                .iter()
+                .all(|key| check_key(key).is_ok())
+        );
+        assert!(
+            ["", ".", "a.", "a.*", "a b", ">"]
+                .iter()
+                .all(|key| check_key(key).is_err())
+        );
     }
 
     #[test]

@@ -105,7 +105,10 @@ impl BusSettings {
 }
 
 fn parts(list: &str) -> Vec<&str> {
-    list.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
+    list.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

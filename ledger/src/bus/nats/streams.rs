@@ -208,7 +208,10 @@ impl Streams<'_> {
     pub(super) async fn next(&self, replicas: u8) -> Result<Told, LedgerError> {
         if let Some(told) = self.live_patiently().await? {
             let mut config = told.config.clone();
-            let number = self.names.stream_number(self.shard, &told.name).unwrap_or_default();
+            let number = self
+                .names
+                .stream_number(self.shard, &told.name)
+                .unwrap_or_default();
             config["subjects"] = json!([self.names.closed(self.shard, number)]);
             change(self.link, "UPDATE", &told.name, &config).await?;
         }
@@ -217,6 +220,17 @@ impl Streams<'_> {
             self.seal(&self.names.stream(self.shard, newest)).await?;
         }
         self.make(newest + 1, replicas).await
+    }
+
+    /// Whether a stream of the shard is still there and was closed: it takes nothing in any more.
+    pub(super) async fn was_closed(&self, id: StreamId) -> Result<bool, LedgerError> {
+        for number in self.numbers().await? {
+            let told = self.look(&self.names.stream(self.shard, number)).await?;
+            if told.is_some_and(|told| told.id == id && !told.live) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn seal(&self, name: &str) -> Result<(), LedgerError> {
@@ -273,6 +287,9 @@ mod tests {
         assert_eq!(id, stream_id("ledger_a_0_1", "2026-11-21T22:49:13.306500000Z"));
         assert_ne!(id, stream_id("ledger_a_0_2", "2026-11-21T22:49:13.3065Z"));
         assert_ne!(id, stream_id("ledger_a_0_1", "2026-11-21T22:49:13.306500001Z"));
-        assert_eq!(with_nanoseconds("2026-11-21T22:49:13Z"), "2026-11-21T22:49:13.000000000Z");
+        assert_eq!(
+            with_nanoseconds("2026-11-21T22:49:13Z"),
+            "2026-11-21T22:49:13.000000000Z"
+        );
     }
 }

@@ -131,11 +131,7 @@ fn leaves(ledger: &Ledger) -> Vec<Leaf> {
         });
         ControlFlow::Continue(())
     };
-    ledger
-        .reader(0)
-        .unwrap()
-        .scan(LeafIndex(0), &mut add)
-        .unwrap();
+    ledger.reader(0).unwrap().scan(LeafIndex(0), &mut add).unwrap();
     found
 }
 
@@ -216,7 +212,10 @@ fn answer(
     let reader = ledger.reader(0).unwrap();
     let (status, body) = match path.strip_prefix("/peer/0/leaves?from=") {
         Some(_) if !PeerKey::new(&SECRET).admits(&authorization, path, minute_now()) => (401, Vec::new()),
-        Some(from) => (200, leaves_from(&reader, LeafIndex(from.parse().unwrap())).unwrap()),
+        Some(from) => (
+            200,
+            leaves_from(&reader, LeafIndex(from.parse().unwrap())).unwrap(),
+        ),
         None => std::fs::read(ledger.root().join(&path[1..])).map_or((404, Vec::new()), |body| (200, body)),
     };
     let body = lie(path, body);
@@ -318,13 +317,21 @@ const LIES: [(&str, Lie); 7] = [
         body
     }),
     ("nothing where there are leaves", |path, body| {
-        if path.starts_with("/peer/") { Vec::new() } else { body }
+        if path.starts_with("/peer/") {
+            Vec::new()
+        } else {
+            body
+        }
     }),
     ("the last leaves first", |path, body| {
         with_leaves(path, body, |leaves| leaves.reverse())
     }),
     ("a checkpoint that is none", |path, body| {
-        if path.ends_with("/checkpoint") { vec![b'x'; 90] } else { body }
+        if path.ends_with("/checkpoint") {
+            vec![b'x'; 90]
+        } else {
+            body
+        }
     }),
 ];
 
@@ -343,7 +350,11 @@ fn a_host_that_lies_is_passed_over_and_leaves_nothing_behind() {
         assert!(matches!(copied, Err(LedgerError::Peer { .. })), "{told}");
         assert_eq!(sequencer.size(), TreeSize(1), "{told}");
         let copied = copy(&mut sequencer, &[liar.peer(), honest.peer()], &known).unwrap();
-        assert_eq!((copied.from, copied.told.len()), (vec![honest.url()], 1), "{told}");
+        assert_eq!(
+            (copied.from, copied.told.len()),
+            (vec![honest.url()], 1),
+            "{told}"
+        );
         sequencer.seal_adopted().unwrap();
         assert_eq!(leaves(&host.ledger), leaves(&place.ledger), "{told}");
     }
@@ -434,7 +445,11 @@ fn nothing_is_copied_towards_a_root_that_is_unknown_or_contradicts_the_archive()
     let beyond = TreeSize(head.0.0 + 1);
     let unknown = copy_from_peers(&mut sequencer, &[served.peer()], beyond, &[head], &mut |_, _| ());
     assert!(matches!(unknown, Err(LedgerError::Invalid(_))));
-    let wrong = copy(&mut sequencer, &[served.peer()], &[(TreeSize(1), Hash::ZERO), head]);
+    let wrong = copy(
+        &mut sequencer,
+        &[served.peer()],
+        &[(TreeSize(1), Hash::ZERO), head],
+    );
     assert!(matches!(wrong, Err(LedgerError::Forked { size: 1, .. })));
     let another = copy(&mut sequencer, &[served.peer()], &[(head.0, Hash::ZERO)]);
     assert!(matches!(another, Err(LedgerError::Peer { .. })));

@@ -19,7 +19,13 @@ use crate::error::PublishError;
 fn every_event_is_on_record_once_whatever_the_bus_does() {
     for seed in 0..4_u64 {
         let world = World::new();
-        let faults = [Fault::Lose, Fault::Twice, Fault::Fail, Fault::StoreAndFail, Fault::Older];
+        let faults = [
+            Fault::Lose,
+            Fault::Twice,
+            Fault::Fail,
+            Fault::StoreAndFail,
+            Fault::Older,
+        ];
         for place in 0..8_u64 {
             let fault = faults[usize::try_from((seed * 7 + place * 3) % 5).unwrap()];
             world.fault(5 * place + seed, fault);
@@ -42,7 +48,10 @@ fn what_is_told_as_sealed_is_where_the_log_has_it() {
     for (event, place) in told.places() {
         assert_eq!(world.event_at(place.index), Some(event));
         let evidence = place.evidence.unwrap();
-        assert_eq!(world.entry_at(place.index), evidence.batch.entries[evidence.position]);
+        assert_eq!(
+            world.entry_at(place.index),
+            evidence.batch.entries[evidence.position]
+        );
         assert!(world.proves(&evidence.batch));
     }
 }
@@ -54,7 +63,11 @@ fn a_restart_sends_the_same_bytes_in_the_same_order_first() {
     world.go_deaf();
     let told = world.run_until_sent(&[vec![1], vec![2, 3], vec![4]], 3);
     assert_eq!((told.sealed().len(), told.accepted()), (0, 4));
-    assert!(told.refused().values().all(|error| matches!(error, PublishError::Stopped { .. })));
+    assert!(
+        told.refused()
+            .values()
+            .all(|error| matches!(error, PublishError::Stopped { .. }))
+    );
     let before = world.sent();
     assert_eq!(before.len(), 3);
     world.forget_stream();
@@ -86,7 +99,11 @@ fn an_offender_goes_alone() {
             assert_eq!(told.sealed(), [1, 3, 4, 7]);
             let refused = told.refused();
             assert_eq!(refused.keys().copied().collect::<Vec<u64>>(), [2, 5, 6]);
-            assert!(refused.values().all(|error| matches!(error, PublishError::Rejected { .. })));
+            assert!(
+                refused
+                    .values()
+                    .all(|error| matches!(error, PublishError::Rejected { .. }))
+            );
         }
         assert!(world.outbox_is_empty());
     }

@@ -112,7 +112,11 @@ impl Told {
     }
     pub(super) fn places(&self) -> Vec<(u64, OnRecord)> {
         let state = self.state.lock().unwrap();
-        state.sealed.iter().map(|(event, place)| (*event, place.clone())).collect()
+        state
+            .sealed
+            .iter()
+            .map(|(event, place)| (*event, place.clone()))
+            .collect()
     }
     pub(super) fn refused(&self) -> BTreeMap<u64, PublishError> {
         std::mem::take(&mut self.state.lock().unwrap().refused)
@@ -207,7 +211,10 @@ impl State {
             let (chain, number) = (frame.batch.chain, frame.batch.number);
             let hash = text_hash(frame.note.text());
             let first = (0, LeafHash::of(&genesis.to_bytes()).0);
-            let (next, prev) = self.heads.get(&chain).map_or(first, |(head, hash)| (head + 1, *hash));
+            let (next, prev) = self
+                .heads
+                .get(&chain)
+                .map_or(first, |(head, hash)| (head + 1, *hash));
             if number < next {
                 let (index, known) = self.batches[&(chain, number)];
                 if known == hash {
@@ -218,7 +225,8 @@ impl State {
             if number > next || frame.batch.prev != prev {
                 continue;
             }
-            let at_fault = |entry: &&[u8]| event_of(entry).is_some_and(|event| self.refused_events.contains(&event));
+            let at_fault =
+                |entry: &&[u8]| event_of(entry).is_some_and(|event| self.refused_events.contains(&event));
             if let Some(position) = frame.entries.iter().position(at_fault) {
                 let note = RejectedNote {
                     chain,
@@ -330,7 +338,11 @@ impl World {
         self.state().heads.len()
     }
     pub(super) fn on_record(&self) -> Vec<u64> {
-        self.state().log.iter().filter_map(|entry| event_of(entry)).collect()
+        self.state()
+            .log
+            .iter()
+            .filter_map(|entry| event_of(entry))
+            .collect()
     }
     pub(super) fn entry_at(&self, index: LeafIndex) -> Vec<u8> {
         self.state().log[usize::try_from(index.0).unwrap()].clone()
@@ -345,11 +357,21 @@ impl World {
         let state = self.state();
         let entries: Vec<&[u8]> = state.log[..size].iter().map(Vec::as_slice).collect();
         let (leaf, root) = (LeafHash::of(&evidence.entry), root_of(&leaf_hashes(&entries)));
-        verify_inclusion(&leaf, evidence.index, TreeSize(size as u64), &evidence.path, &root).is_ok()
+        verify_inclusion(
+            &leaf,
+            evidence.index,
+            TreeSize(size as u64),
+            &evidence.path,
+            &root,
+        )
+        .is_ok()
     }
 
     pub(super) fn outbox_is_empty(&self) -> bool {
-        ShardOutbox::open(self.folder.path(), 0).unwrap().unsealed.is_empty()
+        ShardOutbox::open(self.folder.path(), 0)
+            .unwrap()
+            .unsealed
+            .is_empty()
     }
 
     /// Flips a bit in the second frame that is kept.
@@ -358,7 +380,9 @@ impl World {
         let own = std::fs::read_dir(frames).unwrap().next().unwrap().unwrap().path();
         let path = own.join(format!("{:020}.seg", 1));
         let mut bytes = std::fs::read(&path).unwrap();
-        let starts: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"STRC")).collect();
+        let starts: Vec<usize> = (0..bytes.len())
+            .filter(|at| bytes[*at..].starts_with(b"STRC"))
+            .collect();
         bytes[starts[1] + 60] ^= 1;
         std::fs::write(&path, bytes).unwrap();
     }
@@ -374,7 +398,10 @@ impl World {
     }
 
     fn run_with(&self, batches: &[Vec<u64>], stop_after: Option<usize>) -> Arc<Told> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         let told = Arc::new(Told::default());
         let (office, notices) = self.office();
         let opened = ShardOutbox::open(self.folder.path(), 0).unwrap();
@@ -459,9 +486,13 @@ async fn sequence(state: Arc<Mutex<State>>, facts: Arc<Facts>, tell: mpsc::Sende
         let news = {
             let mut state = state.lock().unwrap();
             state.rounds += 1;
-            let is_lost = state.lose_every.is_some_and(|every| state.rounds.is_multiple_of(every));
+            let is_lost = state
+                .lose_every
+                .is_some_and(|every| state.rounds.is_multiple_of(every));
             let deaf = state.is_deaf;
-            (!deaf).then(|| state.decide(&facts.genesis[0])).filter(|_| !is_lost)
+            (!deaf)
+                .then(|| state.decide(&facts.genesis[0]))
+                .filter(|_| !is_lost)
         };
         if let Some(news) = news
             && tell.send(news).await.is_err()
