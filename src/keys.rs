@@ -70,7 +70,7 @@ enum Action {
         file: PathBuf,
         /// The ledger's name
         #[arg(long = "for", value_name = "LEDGER")]
-        ledger: Name,
+        of: Name,
     },
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         Action::Revoke { name, yes: false } => {
             bail!("revoking the keys of {name} is on record for ever; say so with --yes")
         }
-        Action::Nkey { file, ledger } => nkey(file, ledger, output)?,
+        Action::Nkey { file, of } => nkey(file, of, output)?,
         Action::Host { name, to } => another_host(&Ledger::open(root)?, name, to, output)?,
         Action::List => list(&sequenced(root)?, output)?,
         Action::Add { name } => {

@@ -148,7 +148,7 @@ fn nats_server_has_one_leader_however_long_the_other_slept() {
         scene.serves[sleeps].process.pause();
         thread::sleep(Duration::from_secs(6));
         scene.hosts[wakes].wait_to_lead(&scene.serves[wakes]);
-        traffic.wait_for_more(BETWEEN);
+        traffic.wait_beside(BETWEEN, || scene.serves[wakes].process.tail());
         scene.serves[sleeps].process.resume();
         let tail = || scene.serves[sleeps].process.tail();
         wait_for("it says that it lost its leases", tail, || {

@@ -66,8 +66,14 @@ impl Traffic {
     /// Waits until so many more files are on record, or some producer has no more.
     #[track_caller]
     pub(crate) fn wait_for_more(&self, files: usize) {
+        self.wait_beside(files, String::new);
+    }
+
+    /// As [`Traffic::wait_for_more`]; `told`: what those say who should let the producers get on.
+    #[track_caller]
+    pub(crate) fn wait_beside(&self, files: usize, told: impl Fn() -> String) {
         let due = self.done.load(Ordering::Acquire) + files;
-        wait_for("producers get on", String::new, || {
+        wait_for("producers get on", told, || {
             let ended = self.threads.iter().any(JoinHandle::is_finished);
             (ended || self.done.load(Ordering::Acquire) >= due).then_some(())
         });

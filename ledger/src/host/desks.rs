@@ -29,7 +29,7 @@ use crate::wire::{Control, ControlReply, Held};
 const CLERKS: usize = 2;
 const TICK: Duration = Duration::from_millis(250);
 /// How often slots are fetched that another host may have made while this one was away.
-const PULL_EVERY: Duration = Duration::from_secs(10);
+const PULL_EVERY: Duration = Duration::from_secs(1);
 const HOST_WAIT: Duration = Duration::from_secs(3);
 
 type Thread = JoinHandle<Result<(), LedgerError>>;

@@ -45,7 +45,7 @@ use self::read::Reader;
 use self::register::Bucket;
 use self::streams::{Streams, make_bucket, stream_names};
 use self::talk::Outgoing;
-use super::{Bus, BusFuture, Message, StreamInfo, StreamSeq};
+use super::{Bus, BusFuture, Message, StreamId, StreamInfo, StreamSeq};
 use crate::error::{At, LedgerError};
 
 /// Connections of one process: one alone is slower than the servers.
