@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sharetrail_cluster::Cluster;
 use sharetrail_consumers::Projections;
 use sharetrail_consumers::store::StoreKind;
-use sharetrail_ledger::bus::{Bus, BusSettings};
+use sharetrail_ledger::bus::BusSettings;
 use sharetrail_ledger::{Engine, InitOptions, Ledger, init};
 use sharetrail_producers::Publisher;
 use sharetrail_proof::name::Name;

@@ -69,6 +69,8 @@ pub enum IncidentKind {
     TakenOver,
     /// No second archive held a checkpoint in time.
     SingleCopy,
+    /// The shard went no further on this host.
+    Halted,
 }
 
 /// Something that happened to a shard and that the operator should know of.

@@ -79,7 +79,8 @@ pub fn restore(
     let (shards, nexts): (Vec<_>, Vec<_>) = shards.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let complete = shards.iter().all(|shard: &RestoredShard| shard.missing.is_none());
     let mut frames = Vec::new();
-    if complete {
+    // On a distributed bus the streams are not in the folder, and frames that were not sealed come from the outboxes.
+    if complete && ledger.settings().bus.is_none() {
         for (shard, nexts) in shards.iter().zip(&nexts) {
             frames.extend(unsealed_frames(ledger, &copies, shard.shard, nexts, notice));
         }
@@ -92,7 +93,7 @@ pub fn restore(
         }
     }
     drop(lock);
-    let sent = if complete {
+    let sent = if complete && ledger.settings().bus.is_none() {
         send_again(ledger, &frames, notice)?
     } else {
         0

@@ -241,11 +241,10 @@ fn pull(listener: &Listener, runtime: &Runtime, host: &Name, position: &mut u32)
 
 /// Shows new slots to all hosts at work; gives what stands there instead.
 fn show_slots(common: &Common, slots: &[u8]) -> Result<Vec<u8>, LedgerError> {
-    let others = common.hosts.alive();
-    if others.is_empty() {
-        return Ok(Vec::new());
-    }
     let (runtime, peer) = (runtime(&common.ledger)?, Peer::new(&common.vault));
+    // A host that has just joined fetches what was there before its first sign of life; from then on it is shown all.
+    common.hosts.look(&runtime)?;
+    let others = common.hosts.alive();
     let mut instead = Vec::new();
     for (host, _) in others {
         let asked = peer.push(slots)?;

@@ -20,7 +20,7 @@ use crate::files;
 use crate::folder::Folder;
 use crate::init::{RECOVERY_FILE, first_leaf, holds_anything, make_folders, resolved};
 use crate::keys;
-use crate::ledger::Ledger;
+use crate::ledger::{KEK_FILE, Ledger};
 use crate::settings::Settings;
 
 /// Makes the folder `to`, which is new or empty, to carry to a host that is to be called `name`. There, `SHARETRAIL_HOME` is
@@ -39,6 +39,13 @@ pub fn host_folder(ledger: &Ledger, to: &Path, name: &Name) -> Result<(), Ledger
         return Err(LedgerError::Invalid(format!(
             "{} is not empty; name a folder that is new or empty",
             to.display()
+        )));
+    }
+    let kek = ledger.outside()?.join(KEK_FILE);
+    if !kek.exists() {
+        return Err(LedgerError::Vault(format!(
+            "no key-encryption key at {}; another host cannot read the vault without it",
+            kek.display()
         )));
     }
     files::make_private_folder(to)?;

@@ -203,7 +203,8 @@ impl Hosts {
         Ok(())
     }
 
-    fn look(&self, runtime: &Runtime) -> Result<(), LedgerError> {
+    /// Looks for the other hosts' signs of life.
+    pub(crate) fn look(&self, runtime: &Runtime) -> Result<(), LedgerError> {
         for key in runtime.block_on(self.nats.keys("host."))? {
             let Some(name) = BusNames::last(&key).filter(|name| *name != self.me) else {
                 continue;

@@ -6,7 +6,7 @@
 //! record (the sequencer). Trust: the register is compared with the archive, the stream with the register; peers' copies
 //! pass the rules of acceptance and must give the registered root.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,8 @@ struct LeaderGate {
     lease: Arc<Mutex<Lease>>,
     hosts: Arc<Hosts>,
     runtime: Runtime,
-    notices: Arc<Mutex<Vec<String>>>,
+    /// Leaves of a checkpoint that was let through with one copy; 0 where there is nothing to tell.
+    single: Arc<AtomicU64>,
 }
 
 impl Gate for LeaderGate {
@@ -106,10 +107,7 @@ impl Gate for LeaderGate {
         };
         self.hosts.announce(self.shard, size, root)?;
         if !self.hosts.await_copy(&self.runtime, self.shard, size, root) {
-            held(&self.notices).push(format!(
-                "shard {}: no second archive held the checkpoint of {size} leaves in time; it was published with one copy",
-                self.shard
-            ));
+            self.single.store(size.0, Ordering::Release);
         }
         Ok(())
     }
@@ -131,6 +129,8 @@ pub(crate) struct Post {
     last: StreamSeq,
     told: Instant,
     began: Instant,
+    /// See [`LeaderGate`].
+    single: Arc<AtomicU64>,
     /// Whether the stream must be looked at before it is read on.
     stream_is_in_doubt: bool,
     /// What the archive held once, where it is an old copy now: until it holds that again, this host only follows.
@@ -173,6 +173,7 @@ impl Post {
             last: StreamSeq(0),
             told: Instant::now(),
             began: Instant::now(),
+            single: Arc::default(),
             stream_is_in_doubt: false,
             must_reach: TreeSize(0),
         };
@@ -333,8 +334,12 @@ impl Post {
                     LedgerError::HeldElsewhere { holder, .. } => Part::HeldElsewhere(holder.clone()),
                     other => Part::Halted(other.to_string()),
                 };
-                if let Some(sequencer) = &self.sequencer {
+                if let Some(sequencer) = &mut self.sequencer {
                     sequencer.halt(&error);
+                    if !matches!(error, LedgerError::HeldElsewhere { .. }) {
+                        // What halts the shard is told where it cannot be noted.
+                        let _ = sequencer.incident(IncidentKind::Halted, error.to_string());
+                    }
                 }
                 held(&self.lease).release();
                 self.part.send_replace(part);
@@ -425,7 +430,7 @@ impl Post {
                         from: "the register on the bus".into(),
                     });
                 }
-                self.copy(head, size, root)
+                self.copy(head, size, root, true)
             }
             None => self.go_on_to(head, size, root),
         }
@@ -436,7 +441,7 @@ impl Post {
         let have = self.sequencer()?.size();
         let is_far = have.0 <= 1 || size.0 - have.0 > FAR_LEAVES;
         if is_far && !self.common.peers()?.is_empty() {
-            match self.copy(head, size, root) {
+            match self.copy(head, size, root, false) {
                 Err(LedgerError::Peer { url, what }) => {
                     self.common
                         .notice(format!("shard {}: peer {url}: {what}", self.shard));
@@ -448,7 +453,7 @@ impl Post {
         match self.follow_stream(head, size, root) {
             Err(LedgerError::Diverged { shard, what }) => {
                 self.take_up()?;
-                self.copy(head, size, root).map_err(|error| match error {
+                self.copy(head, size, root, true).map_err(|error| match error {
                     LedgerError::Peer { .. } => LedgerError::Diverged {
                         shard,
                         what: format!("{what}; {error}"),
@@ -524,8 +529,8 @@ impl Post {
         )))
     }
 
-    /// Copies what is missing from another host.
-    fn copy(&mut self, head: &Head, size: TreeSize, root: Hash) -> Result<bool, LedgerError> {
+    /// Copies what is missing from another host. `differed`: whether the stream, or what was here, led elsewhere.
+    fn copy(&mut self, head: &Head, size: TreeSize, root: Hash, differed: bool) -> Result<bool, LedgerError> {
         let peers = self.common.peers()?;
         let shard = self.shard;
         let sequencer = self.sequencer()?;
@@ -541,7 +546,7 @@ impl Post {
             size.0 - 1,
             copied.from.join(", ")
         );
-        if had.0 > 1 {
+        if differed {
             sequencer.incident(IncidentKind::Diverged, what.clone())?;
         }
         self.common.notice(format!("shard {shard}: {what}"));
@@ -603,7 +608,7 @@ impl Post {
             lease: Arc::clone(&self.lease),
             hosts: Arc::clone(&self.common.hosts),
             runtime: self.new_runtime()?,
-            notices: Arc::clone(&self.common.notices),
+            single: Arc::clone(&self.single),
         };
         self.sequencer()?.set_gate(Box::new(gate));
         self.check_stream()?;
@@ -624,6 +629,7 @@ impl Post {
             self.last = self.last.max(last.seq);
             self.sequencer()?.take(&messages)?;
             self.tell_producers()?;
+            self.tell_single_copy()?;
             return Ok(true);
         }
         if held(&self.lease).is_due() {
@@ -726,6 +732,18 @@ impl Post {
                 // The first answer of a stream takes a moment.
                 None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
                 None => return Ok(false),
+            }
+        }
+    }
+
+    fn tell_single_copy(&mut self) -> Result<(), LedgerError> {
+        match self.single.swap(0, Ordering::AcqRel) {
+            0 => Ok(()),
+            size => {
+                let what = format!(
+                    "no second archive held the checkpoint of {size} leaves in time; it was published with one copy"
+                );
+                self.tell(IncidentKind::SingleCopy, what)
             }
         }
     }

@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sharetrail_ledger::bus::Bus;
 use sharetrail_ledger::{Chain, Cut, Engine, InitOptions, Ledger, init, keys};
 use sharetrail_producers::{Event, Publisher, RecordSummary};
 use sharetrail_proof::entry::{EVENT, ErasureEntry};
