@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -22,6 +22,10 @@ use crate::bar::{Bar, rate};
 use crate::interrupt::{UntilInterrupted, watch};
 use crate::output::{Output, Page, Style, counted, note, number};
 
+/// How long to wait for another command to let go of the ledger's folder; whoever serves does not.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(100);
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// One JSON event a line; - is the standard input
@@ -34,6 +38,8 @@ pub(crate) struct Args {
 /// What was done, and whether all of it.
 struct Recorded {
     summary: RecordSummary,
+    /// Events of an earlier run that waited in the outbox and were rejected.
+    left_over_rejected: u64,
     interrupted: bool,
 }
 
@@ -81,7 +87,7 @@ fn record(
     input: Box<dyn Read + Send>,
     length: Option<u64>,
 ) -> anyhow::Result<Recorded> {
-    let engine = match Engine::start(ledger) {
+    let engine = match start(ledger) {
         Err(error) if ledger.settings().bus.is_some() && is_at_work_elsewhere(&error) => {
             return over_the_bus(Remote::of_ledger(ledger, producer)?, input, length);
         }
@@ -90,9 +96,29 @@ fn record(
     for notice in engine.notices() {
         note(&notice);
     }
-    let recorded = record_with(Publisher::open(&engine, producer)?, input, length)?;
+    let recorded = record_with(Publisher::open(&engine, producer)?, input, length);
+    for notice in engine.notices() {
+        note(&notice);
+    }
+    let recorded = recorded?;
     engine.stop()?;
     Ok(recorded)
+}
+
+/// Takes the ledger up. On a bus that others reach too, whoever is at work in the folder is waited for a moment: only one
+/// that stays may be recorded beside.
+fn start(ledger: &Ledger) -> Result<Engine, LedgerError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Engine::start(ledger) {
+            Err(LedgerError::Locked { .. })
+                if ledger.settings().bus.is_some() && Instant::now() < until =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            started => return started,
+        }
+    }
 }
 
 /// Somebody sequences already: on a bus that others reach too, that is no reason not to record.
@@ -117,12 +143,7 @@ fn over_the_bus(
     input: Box<dyn Read + Send>,
     length: Option<u64>,
 ) -> anyhow::Result<Recorded> {
-    let remote = Arc::new(remote);
-    let recorded = record_with(Publisher::open_remote(&remote)?, input, length);
-    for notice in remote.notices() {
-        note(&notice);
-    }
-    recorded
+    record_with(Publisher::open_remote(&Arc::new(remote))?, input, length)
 }
 
 fn record_with(
@@ -145,9 +166,10 @@ fn record_with(
     bar.end();
     tell();
     let summary = summary?;
-    publisher.close()?;
+    let closed = publisher.close_telling(&|notice| note(&notice))?;
     Ok(Recorded {
         summary,
+        left_over_rejected: closed.left_over_rejected,
         interrupted: interrupted.load(Ordering::Acquire),
     })
 }
@@ -163,12 +185,12 @@ impl Recorded {
     fn answer(&self) -> Answer {
         if self.interrupted {
             Answer::Interrupted
-        } else if self.summary.refused_total == 0 {
-            Answer::Yes
-        } else if self.summary.only_refusals {
+        } else if self.summary.refused_total > 0 && !self.summary.only_refusals {
+            Answer::Unknown
+        } else if self.summary.refused_total > 0 || self.left_over_rejected > 0 {
             Answer::No
         } else {
-            Answer::Unknown
+            Answer::Yes
         }
     }
 }
@@ -181,6 +203,7 @@ fn summary(recorded: &Recorded) -> serde_json::Value {
         "skipped": summary.skipped,
         "refused": summary.refused,
         "refused_total": summary.refused_total,
+        "left_over_rejected": recorded.left_over_rejected,
         "seconds": summary.seconds,
         "interrupted": recorded.interrupted,
     })
@@ -206,6 +229,14 @@ fn write(page: &mut Page, recorded: &Recorded) {
         page.warns(
             0,
             "Interrupted: what was read until then is sealed. Run the same command again to go on.",
+        );
+    }
+    if recorded.left_over_rejected > 0 {
+        let events = counted(recorded.left_over_rejected, "event");
+        page.text_at(
+            0,
+            Style::Red,
+            &format!("✗ {events} that an earlier run had left in the outbox rejected, and not on record"),
         );
     }
     if summary.refused_total > 0 {

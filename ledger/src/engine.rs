@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sharetrail_proof::checkpoint::log_origin;
-use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::name::{ChainId, Label, Shard};
 use sharetrail_proof::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -29,6 +29,8 @@ use crate::wire::Control;
 /// Bytes of frames that are put on record under one checkpoint.
 const ROUND_BYTES: usize = 8 << 20;
 const IDLE_MS: u64 = 250;
+/// How long one thing is waited for that another host may have to do.
+const FAR_WAIT: Duration = Duration::from_secs(10);
 
 /// A question to the sequencer of a shard, answered between two rounds.
 pub(crate) type Question = (u32, Box<dyn FnOnce(&Sequencer) + Send>);
@@ -265,7 +267,8 @@ impl Engine {
         answer: impl Fn(&ShardView) -> Option<Result<T, LedgerError>> + Send,
     ) -> Result<T, LedgerError> {
         let mut view = self.view(shard);
-        self.block_on(async move {
+        let limit = self.host.as_ref().map(|_| FAR_WAIT);
+        self.wait_within(limit, async move {
             loop {
                 let now = Arc::clone(&view.borrow_and_update());
                 if let Some(answer) = answer(&now) {
@@ -278,6 +281,41 @@ impl Engine {
                     return Err(LedgerError::Stopped("it ended".into()));
                 }
             }
+        })
+    }
+
+    /// On a distributed bus what is waited for may never come: the shard may be led by nobody.
+    fn wait_within<T: Send>(
+        &self,
+        limit: Option<Duration>,
+        wait: impl Future<Output = Result<T, LedgerError>> + Send,
+    ) -> Result<T, LedgerError> {
+        let Some(limit) = limit else {
+            return self.block_on(wait);
+        };
+        let late = || LedgerError::Bus("a shard was not sealed in time; is it led by a host at work?".into());
+        self.block_on(async {
+            tokio::time::timeout(limit, wait)
+                .await
+                .unwrap_or_else(|_| Err(late()))
+        })
+    }
+
+    /// Waits until a batch is sealed or rejected. On a distributed bus it is an error that is transient if neither happens
+    /// in a while: then the batch is to be published again.
+    pub(crate) fn wait_for_cut(
+        &self,
+        shard: u32,
+        chain: ChainId,
+        cut: (u64, Hash),
+    ) -> Result<(), LedgerError> {
+        let (number, hash) = cut;
+        self.wait(shard, move |view| {
+            let sealed = view.heads.get(&chain).filter(|head| head.number >= number);
+            let refused = view.rejected.get(&chain);
+            let refused = refused.filter(|refused| (refused.number, refused.hash) == (number, hash));
+            let refused = refused.map(|refused| Err(LedgerError::Rejected(refused.reason.clone())));
+            sealed.map(|_| Ok(())).or(refused)
         })
     }
 
@@ -312,7 +350,12 @@ impl Engine {
         let door = &self.doors[shard as usize];
         door.questions.send((shard, question)).map_err(|_| stopped())?;
         door.wake.notify_one();
-        answer.recv().map_err(|_| stopped())
+        match &self.host {
+            None => answer.recv().map_err(|_| stopped()),
+            Some(_) => answer
+                .recv_timeout(FAR_WAIT)
+                .map_err(|_| LedgerError::Bus(format!("shard {shard} does not answer on this host"))),
+        }
     }
 
     /// The registries as the logs of all shards have them.

@@ -26,6 +26,12 @@ pub fn make_private_folder(path: &Path) -> Result<(), LedgerError> {
 
 /// Syncs a folder, so that what was made or renamed in it lasts.
 pub fn sync_folder(path: &Path) -> Result<(), LedgerError> {
+    // The folder of a bare file name is the present one.
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .at("sync the folder", path)

@@ -15,6 +15,9 @@ use crate::engine::Engine;
 use crate::error::LedgerError;
 use crate::keys;
 
+/// How often a batch is published before whoever asked is told that it does not come to be on record.
+const TRIES: u32 = 4;
+
 /// Puts entries about one party on record in every shard. The caller holds [`Engine::registry_turn`].
 pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) -> Result<(), LedgerError> {
     let mut next = engine.registry()?.next();
@@ -41,8 +44,16 @@ fn send(engine: &Engine, shard: u32, entries: &[Vec<u8>]) -> Result<(), LedgerEr
     let all: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
     let nothing: Vec<&[u8]> = entries.iter().map(|_| &[][..]).collect();
     let cut = chain.cut(&all, &nothing);
-    let seq = engine.block_on(engine.bus().publish(shard, &operator, cut.frame))?;
-    engine.wait_for(shard, chain.id(), cut.number, seq).map(|_| ())
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        engine.block_on(engine.bus().publish(shard, &operator, cut.frame.clone()))?;
+        match engine.wait_for_cut(shard, chain.id(), (cut.number, cut.hash)) {
+            // The bus may have lost it; a repeat is passed over.
+            Err(error) if error.is_transient() && tries < TRIES => {}
+            other => return other,
+        }
+    }
 }
 
 /// Finishes what an interruption between two shards left: the registry is the same in all of them. Whether there was

@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sharetrail_proof::acceptance::LogState;
-use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{ChainId, Name};
 
 use crate::bus::StreamSeq;
 use crate::error::{At, LedgerError};
 use crate::files::{self, LastRecord};
+use crate::sequencer::stated;
 
 /// Bytes after which a register's log of decisions starts anew.
 const LOG_BYTES: u64 = 1 << 20;
@@ -180,13 +181,21 @@ impl Register {
 
     /// Notes something that the operator should know of; the last 1,000 are kept.
     pub(crate) fn incident(&self, kind: IncidentKind, what: String) -> Result<(), LedgerError> {
-        let path = self.folder.join("incidents");
+        Self::note_incident(&self.folder, kind, what)
+    }
+
+    /// As [`Register::incident`], without opening the register.
+    pub(crate) fn note_incident(folder: &Path, kind: IncidentKind, what: String) -> Result<(), LedgerError> {
+        let path = folder.join("incidents");
         let time = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
-        let mut incidents = Self::incidents(&self.folder)?;
+        let mut incidents = Self::incidents(folder)?;
         // The same thing met again and again is one incident, with the time at which it was last seen.
-        incidents.retain(|known| known.kind != kind || known.what != what);
+        // So is a copy that is late again and again.
+        let is_same =
+            |known: &Incident| known.kind == kind && (known.what == what || kind == IncidentKind::SingleCopy);
+        incidents.retain(|known| !is_same(known));
         incidents.push(Incident { time, kind, what });
         let first = incidents.len().saturating_sub(INCIDENTS_MAX);
         let mut text = Vec::new();
@@ -254,6 +263,7 @@ fn rejected_counts(path: &Path) -> Result<BTreeMap<Name, usize>, LedgerError> {
 #[derive(Debug)]
 pub(crate) struct OutsideCopy {
     log: LastRecord,
+    size: TreeSize,
 }
 
 impl OutsideCopy {
@@ -264,7 +274,11 @@ impl OutsideCopy {
         let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
         let text = last.map(String::from_utf8).transpose();
         let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
-        Ok((Self { log }, text))
+        let size = text
+            .as_deref()
+            .and_then(stated)
+            .map_or(TreeSize(0), |(size, _)| size);
+        Ok((Self { log, size }, text))
     }
 
     pub(crate) fn peek(outside: &Path, shard: u32) -> Result<Option<String>, LedgerError> {
@@ -272,7 +286,14 @@ impl OutsideCopy {
         Ok(LastRecord::peek(&path)?.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
+    /// Keeps a checkpoint, unless a larger one is kept: what was signed once stays known.
     pub(crate) fn keep(&mut self, checkpoint: &str) -> Result<(), LedgerError> {
-        self.log.append(checkpoint.as_bytes())
+        let size = stated(checkpoint).map_or(TreeSize(0), |(size, _)| size);
+        if size < self.size {
+            return Ok(());
+        }
+        self.log.append(checkpoint.as_bytes())?;
+        self.size = size;
+        Ok(())
     }
 }

@@ -47,10 +47,25 @@ pub struct Heads {
     pub sealed: Vec<SealedBatch>,
     /// Batches that came in since the last heads and were not let in.
     pub rejected: Vec<RejectedNote>,
+    /// Where chains stand that a batch came for which does not continue them.
+    #[serde(default)]
+    pub heads: Vec<ChainNumber>,
     /// Why the shard has halted, if it has.
     pub halted: Option<String>,
     /// Which host leads the shard.
     pub holder: String,
+}
+
+/// Where a chain stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainNumber {
+    /// The chain.
+    pub chain: ChainId,
+    /// The number of the batch that is due.
+    pub next: u64,
+    /// The hash of the last note's text; the genesis entry's leaf hash where none is on record.
+    pub prev: Hash,
 }
 
 /// A batch that the checkpoint of its [`Heads`] covers.
@@ -95,15 +110,17 @@ impl Heads {
             std::mem::take(&mut self.sealed).into_iter(),
             std::mem::take(&mut self.rejected).into_iter(),
         );
+        let mut heads = std::mem::take(&mut self.heads).into_iter();
         let mut messages = Vec::new();
         loop {
             self.sealed = sealed.by_ref().take(SEALED_A_MESSAGE).collect();
             self.rejected = rejected.by_ref().take(REJECTED_A_MESSAGE).collect();
+            self.heads = heads.by_ref().take(SEALED_A_MESSAGE).collect();
             for note in &mut self.rejected {
                 note.reason = note.reason.chars().take(REASON_CHARACTERS).collect();
             }
             messages.push(self.to_bytes());
-            if sealed.len() == 0 && rejected.len() == 0 {
+            if sealed.len() == 0 && rejected.len() == 0 && heads.len() == 0 {
                 return messages;
             }
         }
@@ -314,6 +331,7 @@ mod tests {
             checkpoint: "\n".repeat(MAX_NOTE_BYTES),
             sealed: (0..sealed).map(batch).collect(),
             rejected: (0..rejected).map(note).collect(),
+            heads: Vec::new(),
             halted: None,
             holder: "a".into(),
         }

@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use serde_json::Value;
-
-use crate::bus::copy_folder;
+use crate::bus::{copy_folder, users_in};
 use crate::count::each_once;
 use crate::site::{Host, Producer, Serve, Site};
 use crate::support::list;
@@ -14,12 +12,6 @@ use crate::traffic::{deal, tell_again};
 use crate::watch::{Watch, are_the_same, become_the_same};
 
 const SHARDS: u32 = 2;
-
-fn leaves(host: &Host) -> Vec<u64> {
-    let status = host.status();
-    let count = |shard: &Value| shard["leaves"].as_u64().expect("a number");
-    list(&status["shards"]).iter().map(count).collect()
-}
 
 /// The stream of a shard is closed and the next one opened: what went before is in archives only.
 #[track_caller]
@@ -55,7 +47,7 @@ fn nats_server_a_lost_host_is_copied_from_another() {
         producer.record_all(hand);
     }
     let second = site.another_host(&first, "host-b");
-    assert_eq!(leaves(&second), [1, 1]);
+    assert_eq!(second.leaves(), [1, 1]);
     let watch = Watch::start(&[&first, &second], SHARDS);
     let following = second.serve(&[&leading.url]);
     become_the_same((&first, &leading), (&second, &following));
@@ -98,11 +90,11 @@ fn nats_server_an_old_backup_follows_until_it_holds_all_that_was_signed() {
     serve.stop();
     let backup = site.path("backup");
     copy_folder(&host.root, &backup);
-    let old = leaves(&host);
+    let old = host.leaves();
     let serve = host.serve(&[]);
     both(&hands[2..4]);
     serve.stop();
-    let signed = leaves(&host);
+    let signed = host.leaves();
     assert!(old.iter().zip(&signed).all(|(old, signed)| old < signed));
     fs::remove_dir_all(&host.root).expect("the folder can be removed");
     copy_folder(&backup, &host.root);
@@ -114,7 +106,7 @@ fn nats_server_an_old_backup_follows_until_it_holds_all_that_was_signed() {
     }
     let serve = host.serve(&[]);
     host.wait_to_lead(&serve);
-    let now = leaves(&host);
+    let now = host.leaves();
     assert!(
         now.iter().zip(&signed).all(|(now, signed)| now >= signed),
         "{now:?}, {signed:?}"
@@ -162,4 +154,48 @@ fn nats_server_an_old_backup_beside_a_host_is_brought_level_from_it() {
     tell_again(&[producer], &recorded);
     watch.all_lead_to(&second.ledger());
     following.stop();
+}
+
+/// The fault: a new host that the servers do not let in, one that uses another's user, or whose coming shuts others out.
+#[test]
+fn nats_server_lets_a_second_host_in_once_its_own_user_is_known() {
+    let site = Site::guarded(SHARDS);
+    let first = site.init();
+    let leading = first.serve(&[]);
+    first.wait_to_lead(&leading);
+    let second = site.another_host(&first, "host-b");
+    let users = first.root.join("bus-users/users.conf");
+    let (hosts, producers) = users_in(&users);
+    assert_eq!((hosts.len(), producers.len()), (2, 0));
+    assert_ne!(hosts[0], hosts[1]);
+    let refused = second.serve_in_vain().exits(2);
+    assert!(refused.stdout.is_empty() && !refused.error().is_empty());
+    site.tell_servers(&users);
+    let following = second.serve(&[&leading.url]);
+
+    let till = site.enrol(&first, "till");
+    let (now, producers) = users_in(&users);
+    assert_eq!((now, producers.len()), (hosts, 1));
+    let hands = deal(&events(24, 40), 3);
+    let watch = Watch::start(&[&first, &second], SHARDS);
+    till.record_all(&hands[0]);
+    become_the_same((&first, &leading), (&second, &following));
+    for shard in list(&second.status()["shards"]) {
+        assert_eq!(shard["lease"]["holder"], "host-a", "{shard}");
+    }
+    leading.stop();
+    second.wait_to_lead(&following);
+    till.record_all(&hands[1]);
+    let back = first.serve(&[&following.url]);
+    become_the_same((&first, &back), (&second, &following));
+    till.record_all(&hands[2]);
+    become_the_same((&first, &back), (&second, &following));
+    let recorded = [(till.name(), hands.concat())];
+    tell_again(&[till], &recorded);
+    each_once("a second host's own user", &first, &recorded);
+    each_once("a second host's own user", &second, &recorded);
+    watch.all_lead_to(&first.ledger());
+    following.stop();
+    back.stop();
+    are_the_same(&first, &second);
 }

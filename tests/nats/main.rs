@@ -2,10 +2,12 @@
 //! moment.
 //!
 //! In scope: what reaches the log and what is told, from outside. Out of scope: the bus alone and the harness, which have
-//! tests of their own. One test runs at a time: a cluster with hosts and producers is company enough for two cores.
+//! tests of their own. Two clusters are at work at a time.
 
+mod backup;
 mod bus;
 mod chaos;
+mod commands;
 mod count;
 mod hosts;
 mod local;
@@ -14,6 +16,7 @@ mod process;
 mod producers;
 mod refusals;
 mod site;
+mod tls;
 mod traffic;
 mod watch;
 

@@ -1,7 +1,8 @@
 //! What may not enter the log, and what the bus does not let through, with the accounts of `deploy/nats`.
 //!
-//! In scope: users without a right, revoked keys, frames that are forged, foreign or replayed. Out of scope: all rules of
-//! acceptance one by one, which the crates below test.
+//! In scope: users without a right, what is said in a host's place, answers that are to go where a producer may not write,
+//! revoked keys, frames that are forged, foreign or replayed. Out of scope: all rules of acceptance one by one, which the
+//! crates below test.
 
 use std::fs;
 
@@ -18,9 +19,10 @@ use sharetrail_proof::name::{ChainId, Label, Name, Shard};
 use sharetrail_proof::note::NoteSigner;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::count::{batches, each_once};
+use crate::bus::{Intruder, registered};
+use crate::count::{OnRecord, batches, each_once};
 use crate::process::wait_for;
-use crate::site::{Host, Producer, Serve, Site};
+use crate::site::{Host, Producer, Serve, Site, stream};
 use crate::support::list;
 use crate::support::loyalty::events;
 use crate::traffic::deal;
@@ -327,5 +329,141 @@ fn nats_server_and_ledger_refuse_a_revoked_producer() {
         of.filter(|key| key["until"].is_null()).count()
     };
     assert_eq!((valid("till"), valid("web")), (1, 0));
+    serve.stop();
+}
+
+/// Bus subjects on which hosts, operators, other producers and JetStream itself are believed.
+const OTHERS: [&str; 11] = [
+    "heads.shop_example.0",
+    "held.shop_example.0",
+    "control.shop_example",
+    "slots.shop_example.host-a",
+    "vault.shop_example.web",
+    "ledger.shop_example.0.web",
+    "closed.shop_example.0.1",
+    "$KV.sharetrail_shop_example.shard.0",
+    "$JS.API.STREAM.DELETE.ledger_shop_example_0_1",
+    "$JS.API.STREAM.PURGE.ledger_shop_example_0_1",
+    "$JS.API.INFO",
+];
+
+/// What is meant for others: frames, questions to the vault and its answers, slots, commands, the register.
+const OTHERS_EARS: [&str; 9] = [
+    ">",
+    "ledger.>",
+    "ledger.shop_example.0.web",
+    "vault.shop_example.*",
+    "slots.>",
+    "control.shop_example",
+    "$KV.>",
+    "_INBOX_host.>",
+    "_INBOX_web.>",
+];
+
+/// The fault: whoever holds a producer's user speaks or listens in a host's place, or deletes a stream.
+#[test]
+fn nats_server_denies_a_producer_the_bus_subjects_of_others() {
+    let site = Site::guarded(1);
+    let host = site.init();
+    let serve = host.serve(&[]);
+    let (till, web) = (site.enrol(&host, "till"), site.enrol(&host, "web"));
+    let hands = deal(&events(12, 30), 3);
+    till.record_all(&hands[0]);
+    let before = site.last_in_stream(0);
+    let intruder = Intruder::with(&till, &site.cluster);
+    for bus_subject in OTHERS {
+        intruder.publish(bus_subject, None, b"{}");
+        intruder.is_refused("Publish to", bus_subject);
+    }
+    for bus_subject in OTHERS_EARS {
+        intruder.listen(bus_subject);
+        intruder.is_refused("Subscription to", bus_subject);
+    }
+    assert_eq!(site.last_in_stream(0), before);
+    let detail = site.cluster.stream_detail(0, &stream(0)).expect("it is there");
+    assert_eq!(detail["state"]["messages"], before);
+    till.record_all(&hands[1]);
+    web.record_all(&hands[2]);
+    let recorded = [till.name(), till.name(), web.name()];
+    let recorded: Vec<_> = recorded.into_iter().zip(hands).collect();
+    each_once("the bus subjects of others", &host, &recorded);
+    assert!(host.incidents(0).is_empty());
+    serve.stop();
+}
+
+/// Sends frames of a producer's own again, each with the register's entry as the place for the acknowledgement.
+#[track_caller]
+fn answer_to_the_register(site: &Site, intruder: &Intruder, frames: &[OnRecord]) {
+    let (own, entry) = (
+        "ledger.shop_example.0.till",
+        "$KV.sharetrail_shop_example.shard.0",
+    );
+    let before = site.last_in_stream(0);
+    for batch in frames {
+        intruder.publish(own, Some(entry), &batch.frame);
+    }
+    // What is sent after these is stored and answered after them.
+    let stored = intruder.store(own, &frames[0].frame);
+    assert_eq!(stored, before + frames.len() as u64 + 1);
+}
+
+/// The attack of docs/adr/0013: an acknowledgement is a write where the reply address is the register's.
+#[test]
+fn nats_server_never_answers_a_producer_over_the_register() {
+    let site = Site::guarded(1);
+    let host = site.init();
+    let serve = host.serve(&[]);
+    let till = site.enrol(&host, "till");
+    let hands = deal(&events(12, 20), 2);
+    till.record_all(&hands[0]);
+    // Nobody writes the entry while nobody serves.
+    serve.stop();
+    let frames = batches(&host.ledger(), 0, &till.name());
+    let intruder = Intruder::with(&till, &site.cluster);
+    let before = registered(&host, 0);
+    answer_to_the_register(&site, &intruder, &frames);
+    assert!(registered(&host, 0) == before, "the register was written over");
+
+    let serve = host.serve(&[]);
+    host.wait_to_lead(&serve);
+    let lease = |field: &str| host.status()["shards"][0]["lease"][field].clone();
+    let term = lease("term");
+    answer_to_the_register(&site, &intruder, &frames);
+    till.record_all(&hands[1]);
+    assert_eq!((lease("term"), lease("holder")), (term, Value::from("host-a")));
+    assert!(host.incidents(0).is_empty());
+    let recorded = [(till.name(), hands.concat())];
+    each_once("answers to the register", &host, &recorded);
+    serve.stop();
+}
+
+/// Why there are two accounts: with one for all, the same messages write over the entry. It is put back, and told.
+#[test]
+fn nats_server_with_one_account_answers_over_the_register_and_it_is_put_back() {
+    let site = Site::new(1, 1);
+    let host = site.init();
+    let serve = host.serve(&[]);
+    let till = site.enrol(&host, "till");
+    let watch = Watch::start(&[&host], 1);
+    let hands = deal(&events(12, 20), 2);
+    till.record_all(&hands[0]);
+    serve.stop();
+    let frames = batches(&host.ledger(), 0, &till.name());
+    let intruder = Intruder::with(&till, &site.cluster);
+    let (entry, revision) = registered(&host, 0);
+    answer_to_the_register(&site, &intruder, &frames);
+    let (now, later) = registered(&host, 0);
+    assert!(
+        now != entry && later > revision,
+        "the servers have changed: see docs/adr/0013"
+    );
+
+    let serve = host.serve(&[]);
+    host.wait_to_lead(&serve);
+    host.wait_incident(&serve, 0, "register-rolled-back");
+    till.record_all(&hands[1]);
+    let recorded = [(till.name(), hands.concat())];
+    each_once("an overwritten register", &host, &recorded);
+    watch.all_lead_to(&host.ledger());
     serve.stop();
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::process::{PATIENCE, Process, unique, wait_for};
 use crate::support::loyalty::{Event, lines};
 use crate::support::{LEDGER, PROGRAM, Run, bare, list, run, text_of};
+use crate::tls::Certificates;
 
 /// The name of the stream of a shard, escaped as on the bus.
 pub(crate) fn stream(shard: u32) -> String {
@@ -29,7 +30,33 @@ pub(crate) const REGISTER: &str = "KV_sharetrail_shop_example";
 /// How long a producer tries again while bus or hosts are away.
 const RECORDING: Duration = Duration::from_mins(3);
 
-static TURN: Mutex<()> = Mutex::new(());
+/// How many clusters may be at work at once: each waits most of the time.
+const AT_ONCE: usize = 2;
+
+static AT_WORK: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One of the places for a cluster.
+pub(crate) struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        let (count, freed) = &AT_WORK;
+        let full = |count: &mut usize| *count >= AT_ONCE;
+        // A test that failed has left nothing behind that the next one would meet.
+        let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = freed.wait_while(count, full);
+        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (count, freed) = &AT_WORK;
+        *count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        freed.notify_one();
+    }
+}
 
 /// Whether slow tests are to be short.
 pub(crate) fn is_quick() -> bool {
@@ -43,25 +70,44 @@ pub(crate) struct Site {
     shards: u32,
     folder: TempDir,
     nkey: Option<PathBuf>,
-    _turn: MutexGuard<'static, ()>,
+    pub(crate) certificates: Option<Certificates>,
+    _turn: Turn,
 }
 
 impl Site {
     /// Servers on which anybody may do anything, and which sync before they acknowledge.
     pub(crate) fn new(nodes: usize, shards: u32) -> Self {
-        let turn = turn();
-        Self::with(shards, new_folder(), None, turn, Options::always(nodes))
+        let turn = Turn::take();
+        Self::with(shards, new_folder(), turn, Options::always(nodes))
     }
 
     /// As [`Site::new`], but the servers' default of syncing every two minutes stands.
     pub(crate) fn careless(shards: u32) -> Self {
-        let turn = turn();
-        Self::with(shards, new_folder(), None, turn, Options::default())
+        let turn = Turn::take();
+        Self::with(shards, new_folder(), turn, Options::default())
     }
 
     /// One server with the accounts of `deploy/nats`, and the operator's user on it.
     pub(crate) fn guarded(shards: u32) -> Self {
-        let (turn, folder) = (turn(), new_folder());
+        let turn = Turn::take();
+        Self::with_accounts(shards, new_folder(), turn, Options::always(1))
+    }
+
+    /// Three servers with accounts, to which whoever connects must show a certificate besides.
+    pub(crate) fn behind_tls(shards: u32) -> Self {
+        let (turn, folder) = (Turn::take(), new_folder());
+        let certificates = Certificates::make(&folder.path().join("tls"));
+        let options = Options {
+            lines: certificates.of_servers(),
+            ..Options::always(3)
+        };
+        Self {
+            certificates: Some(certificates),
+            ..Self::with_accounts(shards, folder, turn, options)
+        }
+    }
+
+    fn with_accounts(shards: u32, folder: TempDir, turn: Turn, options: Options) -> Self {
         let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats/accounts.conf");
         let (accounts, nkey) = (
             folder.path().join("accounts.conf"),
@@ -75,18 +121,15 @@ impl Site {
         fs::write(folder.path().join("users.conf"), users).expect("a file can be written");
         let options = Options {
             accounts: Some(accounts),
-            ..Options::always(1)
+            ..options
         };
-        Self::with(shards, folder, Some(nkey), turn, options)
+        Self {
+            nkey: Some(nkey),
+            ..Self::with(shards, folder, turn, options)
+        }
     }
 
-    fn with(
-        shards: u32,
-        folder: TempDir,
-        nkey: Option<PathBuf>,
-        turn: MutexGuard<'static, ()>,
-        options: Options,
-    ) -> Self {
+    fn with(shards: u32, folder: TempDir, turn: Turn, options: Options) -> Self {
         // Not where files of a moment lie: a ledger takes that for a risk.
         let within = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
         let cluster = Cluster::start(Options { within, ..options });
@@ -95,8 +138,19 @@ impl Site {
             cluster,
             shards,
             folder,
-            nkey,
+            nkey: None,
+            certificates: None,
             _turn: turn,
+        }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn url(&self) -> String {
+        let url = self.cluster.url();
+        if self.certificates.is_some() {
+            url.replace("nats://", "tls://")
+        } else {
+            url
         }
     }
 
@@ -121,7 +175,7 @@ impl Site {
     /// The arguments with which a ledger is made on this cluster.
     pub(crate) fn init_arguments(&self, host: &Host) -> Vec<String> {
         let (shards, replicas) = (self.shards.to_string(), self.cluster.nodes().min(3).to_string());
-        let (url, monitor) = (self.cluster.url(), self.cluster.monitor());
+        let (url, monitor) = (self.url(), self.cluster.monitor());
         let pairs = [
             ("--shards", &shards),
             ("--replicas", &replicas),
@@ -135,6 +189,9 @@ impl Site {
         }
         if let Some(nkey) = &self.nkey {
             arguments.extend(["--bus-nkey".to_owned(), text_of(nkey)]);
+        }
+        if let Some(certificates) = &self.certificates {
+            arguments.extend(certificates.arguments(&host.name));
         }
         arguments
     }
@@ -165,15 +222,20 @@ impl Site {
     /// Enrols a producer, whose user the servers know when this returns.
     #[track_caller]
     pub(crate) fn enrol(&self, host: &Host, name: &str) -> Producer {
-        let (folder, logs) = (self.path(&format!("producer-{name}")), self.path("logs"));
-        let made = host.run(&["keys", "enrol", name, "--to", &text_of(&folder)]);
+        let producer = self.producer(name, &format!("producer-{name}"));
+        let made = host.run(&["keys", "enrol", name, "--to", &text_of(&producer.folder)]);
         let made = made.exits(0).json();
         assert_eq!(made["producer"], name);
         self.tell_servers(Path::new(made["users"].as_str().expect("a path")));
+        producer
+    }
+
+    /// A producer whose credentials are to lie in a folder beside the ledgers.
+    pub(crate) fn producer(&self, name: &str, folder: &str) -> Producer {
         Producer {
             name: name.to_owned(),
-            folder,
-            logs,
+            folder: self.path(folder),
+            logs: self.path("logs"),
         }
     }
 
@@ -206,11 +268,6 @@ impl Site {
     }
 }
 
-fn turn() -> MutexGuard<'static, ()> {
-    // A test that failed has left nothing behind that the next one would meet.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn new_folder() -> TempDir {
     let made = tempfile::Builder::new()
         .prefix("site-")
@@ -223,7 +280,8 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
     pub(crate) root: PathBuf,
-    home: PathBuf,
+    /// The folder outside.
+    pub(crate) home: PathBuf,
     logs: PathBuf,
 }
 
@@ -267,9 +325,27 @@ impl Host {
         self.run(&["status"]).exits(0).json()
     }
 
+    /// The size of each shard's log.
+    #[track_caller]
+    pub(crate) fn leaves(&self) -> Vec<u64> {
+        let status = self.status();
+        let count = |shard: &Value| shard["leaves"].as_u64().expect("a number");
+        list(&status["shards"]).iter().map(count).collect()
+    }
+
     /// Records in the ledger's folder.
     pub(crate) fn record(&self, events: &[Event]) -> Run {
         self.run(&["record", &file_of(&self.logs, events)])
+    }
+
+    /// Records in the ledger's folder, signed by another producer than the first.
+    pub(crate) fn record_as(&self, producer: &str, events: &[Event]) -> Run {
+        self.run(&["record", &file_of(&self.logs, events), "--producer", producer])
+    }
+
+    /// Tries to serve where it cannot.
+    pub(crate) fn serve_in_vain(&self) -> Run {
+        self.run(&["serve", "--listen", "127.0.0.1:0"])
     }
 
     /// Serves, and returns once it does.

@@ -25,7 +25,7 @@ const ALIVE: Duration = Duration::from_secs(4);
 /// How far an archive may be behind to be waited for.
 const BEHIND_MAX: Duration = Duration::from_secs(3);
 /// How long a checkpoint waits for a second archive that kept up until then.
-const COPY_WAIT: Duration = Duration::from_secs(5);
+const COPY_WAIT: Duration = Duration::from_secs(2);
 
 /// What a host says of itself in the register.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,15 +100,24 @@ impl Hosts {
     }
 
     /// Announces that this host's archive holds a checkpoint, or has registered it.
-    pub(crate) fn announce(&self, shard: u32, size: TreeSize, root: Hash) -> Result<(), LedgerError> {
+    pub(crate) fn announce(&self, shard: u32, size: TreeSize, root: Hash) {
         let held = Held {
             host: self.me.clone(),
             shard,
             size,
             root,
         };
-        self.nats
-            .broadcast(&self.nats.names().held(shard), held.to_bytes())
+        // What is not heard now is said again in a second.
+        let _ = self
+            .nats
+            .broadcast(&self.nats.names().held(shard), held.to_bytes());
+    }
+
+    /// The most leaves of a shard that any other host was heard to hold.
+    pub(crate) fn highest(&self, shard: u32) -> TreeSize {
+        let state = self.state();
+        let holds = state.holds.iter().filter(|((of, _), _)| *of == shard);
+        holds.map(|(_, (size, _))| *size).max().unwrap_or(TreeSize(0))
     }
 
     /// Another host's announcement.

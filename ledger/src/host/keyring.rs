@@ -58,7 +58,7 @@ impl Keyring {
         if self.complete.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (there, _) = self.look()?;
+        let (there, _, _) = self.look()?;
         let here = u64::from(self.vault.slot_count());
         if there > here {
             return Err(LedgerError::Vault(format!(
@@ -72,15 +72,17 @@ impl Keyring {
         Ok(())
     }
 
-    fn look(&self) -> Result<(u64, u64), LedgerError> {
+    /// The registered number, its revision, and who wrote it.
+    fn look(&self) -> Result<(u64, u64, Option<Name>), LedgerError> {
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         let found = runtime.block_on(self.nats.entry(KEY))?;
         let entry = found
             .as_ref()
             .and_then(|found| serde_json::from_slice::<VaultEntry>(&found.value).ok());
         Ok((
-            entry.map_or(0, |entry| entry.slots),
+            entry.as_ref().map_or(0, |entry| entry.slots),
             found.map_or(0, |found| found.revision),
+            entry.map(|entry| entry.host),
         ))
     }
 
@@ -88,7 +90,12 @@ impl Keyring {
     pub(crate) fn register(&self) -> Result<(), LedgerError> {
         let here = u64::from(self.vault.slot_count());
         while self.registered.load(Ordering::Acquire) < here {
-            let (there, revision) = self.look()?;
+            let (there, revision, by) = self.look()?;
+            if there > self.registered.load(Ordering::Acquire) && by.as_ref() != Some(&self.host) {
+                self.doubt();
+                let text = "another host made customers' keys meanwhile; asked again";
+                return Err(LedgerError::Bus(text.into()));
+            }
             if there < here {
                 let entry = VaultEntry {
                     slots: here,

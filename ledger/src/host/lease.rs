@@ -50,6 +50,8 @@ pub(crate) struct Lease {
     entry: Option<ShardEntry>,
     /// When that revision was first met.
     met: Instant,
+    /// When the entry was last looked at.
+    seen: Instant,
     is_mine: bool,
     fresh: Arc<Freshness>,
     stop: Arc<AtomicBool>,
@@ -97,6 +99,7 @@ impl Lease {
             revision: 0,
             entry: None,
             met: Instant::now(),
+            seen: Instant::now(),
             is_mine: false,
             fresh: Arc::clone(fresh),
             stop: Arc::clone(stop),
@@ -107,7 +110,10 @@ impl Lease {
     pub(crate) fn look(&mut self) -> Result<Option<&ShardEntry>, LedgerError> {
         let found = self.runtime.block_on(self.nats.entry(&self.key))?;
         let revision = found.as_ref().map_or(0, |found| found.revision);
+        self.seen = Instant::now();
         if revision != self.revision {
+            // Not what this host wrote last.
+            self.set_mine(false);
             (self.revision, self.met) = (revision, Instant::now());
             // What is no entry counts as none: it is put back from the archive, and told.
             self.entry = found.and_then(|found| serde_json::from_slice(&found.value).ok());
@@ -118,7 +124,7 @@ impl Lease {
     /// Whether the lease may be taken: nobody holds it, this host held it in an earlier life, or its holder is gone.
     pub(crate) fn is_free(&self) -> bool {
         let holder = self.entry.as_ref().and_then(|entry| entry.holder.as_ref());
-        holder.is_none_or(|holder| *holder == self.host) || self.met.elapsed() > LEASE
+        holder.is_none_or(|holder| *holder == self.host) || self.seen.duration_since(self.met) > LEASE
     }
 
     /// Who holds it, by the last look.
@@ -151,6 +157,11 @@ impl Lease {
         let Some(entry) = self.entry.clone().filter(|_| self.is_mine) else {
             return Err(lost);
         };
+        // After a long sleep the register may have been made anew, with the same revisions.
+        if self.met.elapsed() > LEASE && !self.still_says(&entry)? {
+            self.set_mine(false);
+            return Err(lost);
+        }
         let beat = entry.beat + 1;
         if self.put(ShardEntry {
             beat,
@@ -161,6 +172,11 @@ impl Lease {
         }
         self.set_mine(false);
         Err(lost)
+    }
+
+    fn still_says(&mut self, entry: &ShardEntry) -> Result<bool, LedgerError> {
+        let found = self.runtime.block_on(self.nats.entry(&self.key))?;
+        Ok(found.is_some_and(|found| found.value == to_bytes(entry)))
     }
 
     fn set_mine(&mut self, is_mine: bool) {

@@ -127,6 +127,7 @@ impl Host {
             shares: options.shares,
             stop: Arc::clone(stop),
             notices: Arc::clone(&notices),
+            told: Mutex::default(),
         });
         let (mut posts, mut views, mut doors) = (Vec::new(), Vec::new(), Vec::new());
         let (mut parts, mut certainties) = (Vec::new(), Vec::new());

@@ -43,11 +43,15 @@ pub struct RemoteView {
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     lines: Vec<String>,
+    /// How many of them were taken.
+    taken: usize,
 }
 
 impl Notices {
-    pub(super) fn lines(&self) -> &[String] {
-        &self.lines
+    /// What was told since the last call.
+    pub(super) fn take(&mut self) -> Vec<String> {
+        let since = std::mem::replace(&mut self.taken, self.lines.len());
+        self.lines[since..].to_vec()
     }
 
     fn tell(&mut self, line: String) {
@@ -212,6 +216,7 @@ mod tests {
                 checkpoint: self.signer.sign(&checkpoint.to_text()),
                 sealed: Vec::new(),
                 rejected: Vec::new(),
+                heads: Vec::new(),
                 halted: None,
                 holder: "host-a".into(),
             }
@@ -226,7 +231,7 @@ mod tests {
             let view = self.listener.view();
             let view = view.borrow();
             let size = view.heads.as_ref().map(|heads| heads.checkpoint.size().0);
-            (size, view.refused, self.notices.lock().unwrap().lines().len())
+            (size, view.refused, self.notices.lock().unwrap().lines.len())
         }
     }
 
@@ -269,7 +274,11 @@ mod tests {
         assert_eq!(place.state(), (Some(9), 1, 1));
         place.hear(&place.heads(9, 2));
         assert_eq!(place.state(), (Some(9), 2, 2));
+        let take = || place.notices.lock().unwrap().take().len();
+        assert_eq!((take(), take()), (2, 0));
+        place.hear(&place.heads(9, 2));
+        assert_eq!((take(), place.state().1), (0, 3));
         place.hear(&place.heads(10, 3));
-        assert_eq!(place.state(), (Some(10), 2, 2));
+        assert_eq!(place.state(), (Some(10), 3, 2));
     }
 }

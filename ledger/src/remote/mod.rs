@@ -44,6 +44,8 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// A ledger at the other end of the bus, as one producer sees it.
 pub struct Remote {
     credentials: Credentials,
+    /// Where the credentials are a ledger's folder.
+    ledger: Option<Ledger>,
     bus: Arc<NatsBus>,
     access: Access,
     shards: Vec<Arc<Listener>>,
@@ -57,15 +59,15 @@ pub struct Remote {
 impl Remote {
     /// Connects with the credentials in a folder, and listens to the heads of every shard.
     pub fn connect(folder: &Path) -> Result<Self, LedgerError> {
-        Self::with(Credentials::open(folder)?)
+        Self::with(Credentials::open(folder)?, None)
     }
 
     /// Connects as a producer whose key lies in a ledger's folder that another process holds.
     pub fn of_ledger(ledger: &Ledger, producer: &Name) -> Result<Self, LedgerError> {
-        Self::with(Credentials::of_ledger(ledger, producer)?)
+        Self::with(Credentials::of_ledger(ledger, producer)?, Some(ledger.clone()))
     }
 
-    fn with(credentials: Credentials) -> Result<Self, LedgerError> {
+    fn with(credentials: Credentials, ledger: Option<Ledger>) -> Result<Self, LedgerError> {
         let folder = credentials.folder().to_owned();
         let folder = folder.as_path();
         let facts = credentials.facts();
@@ -97,6 +99,7 @@ impl Remote {
         Ok(Self {
             access: Access::new(facts, credentials.producer(), signing_key, credentials.access()),
             credentials,
+            ledger,
             bus,
             shards,
             notices,
@@ -114,6 +117,11 @@ impl Remote {
     /// Whose credentials they are.
     pub fn producer(&self) -> &Name {
         self.credentials.producer()
+    }
+
+    /// The ledger whose folder the credentials are; none where they stand alone. Its archive may be behind the log.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
     /// The producer's signing key.
@@ -157,10 +165,10 @@ impl Remote {
         self.shards[shard as usize].view()
     }
 
-    /// What was wrong with what the bus said, a line each, each told once.
-    pub fn notices(&self) -> Vec<String> {
-        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        notices.lines().to_vec()
+    /// What was wrong with what the bus said since the last call, a line each; no line is told twice.
+    pub fn take_notices(&self) -> Vec<String> {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.take()
     }
 
     /// Waits for a future of the bus. Not to be called from asynchronous code.

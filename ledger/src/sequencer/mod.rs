@@ -33,6 +33,8 @@ pub(crate) use recover::{Sources, empty_view, recover, recover_behind, recover_q
 
 /// Leaves after which the tiles are synced and the state is noted, so that a start has little to fold again.
 const SNAPSHOT_LEAVES: u64 = 65_536;
+/// Chains whose rejected batch is remembered: anybody with a key can begin chains.
+const REJECTED_MAX: usize = 1_000;
 
 /// The steps of putting frames on record, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +86,8 @@ pub(crate) struct Answers {
     pub(crate) sealed: Vec<(ChainId, u64, LeafIndex)>,
     /// Not let in, with the chain.
     pub(crate) rejected: Vec<(ChainId, RejectedBatch)>,
+    /// Chains that a batch came for which does not continue them, with the last number and note hash on record.
+    pub(crate) standing: Vec<(ChainId, Option<(u64, Hash)>)>,
 }
 
 /// An observer that lets everything pass.
@@ -307,6 +311,8 @@ impl Sequencer {
 
     /// Decides on messages without sealing them: more will follow before the next checkpoint that another host registered.
     pub(crate) fn take_along(&mut self, messages: &[Message]) -> Result<(), LedgerError> {
+        // Whoever leads has answered these.
+        self.answers = Answers::default();
         for message in messages {
             self.in_turn(message)?;
             self.decide(message)?;
@@ -350,6 +356,7 @@ impl Sequencer {
         };
         let parsed = Frame::parse(frame).map_err(|error| wrong(error.to_string()))?;
         self.midway = true;
+        self.answers = Answers::default();
         match self.state.accept(&parsed) {
             Ok(Verdict::Accepted(accepted)) => {
                 self.append(&parsed, &accepted)?;
@@ -394,8 +401,24 @@ impl Sequencer {
         self.seal()
     }
 
+    /// Makes what was adopted last, and registers it here alone: it is proven, and not signed yet.
+    pub(crate) fn note_progress(&mut self) -> Result<(), LedgerError> {
+        self.leaves.commit()?;
+        self.tree.write_partials()?;
+        self.note_batches()?;
+        self.register.decide(&self.head())
+    }
+
+    /// The size and root as they stand.
+    pub(crate) fn tip(&self) -> (TreeSize, Hash) {
+        (self.tree.size(), self.tree.root())
+    }
+
     /// Registers what was taken up from disk anew with whoever must agree, signs and publishes it.
     pub(crate) fn publish_again(&mut self) -> Result<(), LedgerError> {
+        if self.midway {
+            return self.seal();
+        }
         let head = self.head();
         self.gate.pass(&head)?;
         self.outside.keep(&head.checkpoint)?;
@@ -485,7 +508,11 @@ impl Sequencer {
             .map(|frame| (frame.batch, text_hash(frame.note.text())))
             .filter(|(batch, _)| batch.producer == message.producer)
         {
-            let next = self.state.head(batch.chain).map_or(0, |head| head.number + 1);
+            let head = self.state.head(batch.chain).map(|head| (head.number, head.hash));
+            let next = head.map_or(0, |(number, _)| number + 1);
+            if batch.number != next {
+                self.answers.standing.push((batch.chain, head));
+            }
             if batch.number == next {
                 let rejected = RejectedBatch {
                     number: batch.number,
@@ -496,6 +523,12 @@ impl Sequencer {
                 };
                 self.answers.rejected.push((batch.chain, rejected.clone()));
                 self.rejected.insert(batch.chain, rejected);
+                if self.rejected.len() > REJECTED_MAX {
+                    let oldest = self.rejected.iter().min_by_key(|(_, rejected)| rejected.seq);
+                    if let Some(chain) = oldest.map(|(chain, _)| *chain) {
+                        self.rejected.remove(&chain);
+                    }
+                }
             }
         }
         Ok(())
@@ -617,7 +650,7 @@ impl Sequencer {
     /// Ends cleanly: the next start has nothing to fold again.
     pub(crate) fn close(mut self) -> Result<(), LedgerError> {
         self.end_snapshot()?;
-        if self.snapshot_size == self.tree.size().0 {
+        if self.midway || self.snapshot_size == self.tree.size().0 {
             return Ok(());
         }
         let (log, path, bytes) = self.snapshot_parts();

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{
-    Client, ClientError, ConnectErrorKind, ConnectOptions, Event, Message, Request, RequestErrorKind,
-    ServerError,
+    Client, ClientError, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, Request,
+    RequestErrorKind, ServerError,
 };
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -25,6 +25,21 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::settings::BusSettings;
 use crate::error::LedgerError;
 use crate::files;
+
+/// A handshake that fails over certificates comes as an input error of this kind.
+fn is_about_certificates(error: &ConnectError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(one) = cause {
+        if one
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+        {
+            return true;
+        }
+        cause = one.source();
+    }
+    false
+}
 
 /// How often a question looks whether its connection still stands.
 const LOOK: Duration = Duration::from_millis(50);
@@ -186,6 +201,9 @@ impl Link {
                 }
                 ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => {
                     LedgerError::Invalid(format!("{text}; check `url` and the TLS files in [bus]"))
+                }
+                ConnectErrorKind::Io if is_about_certificates(&error) => {
+                    LedgerError::Invalid(format!("{text}; check the TLS files in [bus]"))
                 }
                 _ => LedgerError::Bus(format!("{text}; is nats-server running there?")),
             }
