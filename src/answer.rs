@@ -73,6 +73,12 @@ mod tests {
             Answer::of_error(&refused.context("while it was recorded")),
             Answer::No
         );
+        for refused in [
+            LedgerError::Denied("the user may not".into()),
+            LedgerError::Refused("rejected: its key is revoked".into()),
+        ] {
+            assert_eq!(Answer::of_error(&anyhow::Error::new(refused)), Answer::No);
+        }
         let failed = anyhow::Error::new(LedgerError::NotALedger("nowhere".into()));
         assert_eq!(Answer::of_error(&failed), Answer::Unknown);
     }

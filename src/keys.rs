@@ -2,6 +2,7 @@
 //!
 //! In scope: arguments, the page, asking before a revocation. Out of scope: the registry's rules.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,7 +11,7 @@ use serde_json::json;
 use sharetrail_ledger::keys::{self, KeyStatus};
 use sharetrail_ledger::remote;
 use sharetrail_ledger::wire::Control;
-use sharetrail_ledger::{Engine, Ledger, host};
+use sharetrail_ledger::{Engine, Ledger, files, host};
 use sharetrail_proof::name::Name;
 
 use crate::answer::Answer;
@@ -87,36 +88,57 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
             change(&Ledger::open(root)?, &Change::Add(name))?;
             told(name, "added", output)?;
         }
-        Action::Rotate { name, to } => {
-            let ledger = Ledger::open(root)?;
-            change(&ledger, &Change::Rotate(name))?;
+        Action::Rotate { name, to: None } => {
+            change(&Ledger::open(root)?, &Change::Rotate(name))?;
             told(name, "rotated", output)?;
-            if let Some(to) = to {
-                enrol(&ledger, name, to, output)?;
-            }
         }
-        Action::Revoke { name, .. } => {
+        Action::Rotate { name, to: Some(to) } => {
             let ledger = Ledger::open(root)?;
-            change(&ledger, &Change::Revoke(name))?;
-            if remote::withdraw(&ledger, name)? {
-                note("its user on the bus is withdrawn once the servers read bus-users/users.conf again");
-            }
-            told(name, "revoked", output)?;
+            can_enrol(&ledger, to)?;
+            change(&ledger, &Change::Rotate(name))?;
+            enrol(&ledger, name, to, "rotated", output)?;
         }
+        Action::Revoke { name, .. } => revoke(&Ledger::open(root)?, name, output)?,
         Action::Enrol { name, to } => {
             let ledger = Ledger::open(root)?;
-            if ledger.settings().bus.is_none() {
-                bail!(
-                    "the bus of this ledger lies in its folder; a producer elsewhere needs one made with `init --bus`"
-                );
-            }
+            can_enrol(&ledger, to)?;
             if !has_valid_key(&ledger, name)? {
                 change(&ledger, &Change::Add(name))?;
             }
-            enrol(&ledger, name, to, output)?;
+            enrol(&ledger, name, to, "enrolled", output)?;
         }
     }
     Ok(Answer::Yes)
+}
+
+/// Asked before anything is put on record: the ledger has a bus that reaches elsewhere, and `to` is new or empty.
+fn can_enrol(ledger: &Ledger, to: &Path) -> anyhow::Result<()> {
+    if ledger.settings().bus.is_none() {
+        bail!(
+            "the bus of this ledger lies in its folder; a producer elsewhere needs one made with `init --bus`"
+        );
+    }
+    let is_used = match std::fs::read_dir(to) {
+        Ok(mut items) => items.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", to.display())),
+    };
+    if is_used {
+        bail!(
+            "{} is not empty; choose another folder for the credentials",
+            to.display()
+        );
+    }
+    Ok(files::check_private(to)?)
+}
+
+fn revoke(ledger: &Ledger, name: &Name, output: &Output) -> anyhow::Result<()> {
+    change(ledger, &Change::Revoke(name))?;
+    if remote::withdraw(ledger, name)? {
+        note("its user on the bus is withdrawn once the servers read bus-users/users.conf again");
+    }
+    keys::put_revoked_away(ledger, name)?;
+    told(name, "revoked", output)
 }
 
 /// Whether the producer's key in this folder is on record and valid.
@@ -173,11 +195,11 @@ fn elsewhere(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
 fn told(name: &Name, done: &str, output: &Output) -> anyhow::Result<()> {
     let text = format!("{name}: key {done}, on record in every shard");
     output.give(&json!({ "producer": name, "done": done }), |page| {
-        page.holds(&text)
+        page.holds(&text);
     })
 }
 
-fn enrol(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Result<()> {
+fn enrol(ledger: &Ledger, name: &Name, to: &Path, done: &str, output: &Output) -> anyhow::Result<()> {
     let bus = ledger
         .settings()
         .bus
@@ -190,12 +212,13 @@ fn enrol(ledger: &Ledger, name: &Name, to: &Path, output: &Output) -> anyhow::Re
     let made = remote::enrol(ledger, name, &signer, to, &bus)?;
     let summary = json!({
         "producer": name,
+        "done": done,
         "credentials": made.credentials.display().to_string(),
         "users": made.users.display().to_string(),
         "user": made.user,
     });
     output.give(&summary, |page| {
-        page.holds(&format!("{name} is enrolled, its key on record in every shard"));
+        page.holds(&format!("{name}: {done}, its key on record in every shard"));
         page.field(
             2,
             "folder",

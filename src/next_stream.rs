@@ -33,11 +33,12 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         Err(error) => return Err(error.into()),
     }
     let text = format!(
-        "Shard {}: the stream is closed and the next one is open. What the old one held is in the archive; it can be removed.",
+        "Shard {}: the stream is closed and the next one is open. What was not sealed comes again from the outboxes. \
+         Remove the old stream once `sharetrail status` shows that nothing waits.",
         args.shard
     );
     output.give(&json!({ "shard": args.shard, "done": true }), |page| {
-        page.holds(&text)
+        page.holds(&text);
     })?;
     Ok(Answer::Yes)
 }

@@ -111,9 +111,7 @@ fn start(ledger: &Ledger) -> Result<Engine, LedgerError> {
     let until = Instant::now() + PATIENCE;
     loop {
         match Engine::start(ledger) {
-            Err(LedgerError::Locked { .. })
-                if ledger.settings().bus.is_some() && Instant::now() < until =>
-            {
+            Err(LedgerError::Locked { .. }) if ledger.settings().bus.is_some() && Instant::now() < until => {
                 std::thread::sleep(PAUSE);
             }
             started => return started,

@@ -51,7 +51,7 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     }
     let ready = json!({ "serving": ledger.name(), "url": url, "shards": ledger.shards() });
     output.give(&ready, |page| {
-        page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name()))
+        page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name()));
     })?;
     let projector = {
         let (ledger, stop) = (ledger.clone(), Arc::clone(&stop));

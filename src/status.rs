@@ -47,6 +47,17 @@ fn write_bus(page: &mut Page, bus: &BusStatus) {
         let state = if host.ended { "ended" } else { url };
         page.field(2, "host", &format!("{}: {state}", host.name));
     }
+    if let (Some(here), Some(registered)) = (bus.keys_here, bus.keys_registered) {
+        let text = format!(
+            "{} of customers here, {} given out",
+            counted(here, "key"),
+            number(registered)
+        );
+        page.field(2, "keys", &text);
+    }
+    for problem in &bus.problems {
+        page.fails(2, problem);
+    }
     for risk in &bus.risks {
         page.fails(2, risk);
     }

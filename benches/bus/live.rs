@@ -114,7 +114,7 @@ impl Live {
             let mut row = self.setting.row("sealed and projected", batch);
             row.per_second = ratio(sent.events, projected.as_secs_f64());
             row.mb_per_second = Some(ratio(sent.bytes, projected.as_secs_f64()) / 1e6);
-            row.note = "bus, archive and projection".to_owned();
+            "bus, archive and projection".clone_into(&mut row.note);
             meter.read(sent.events, &mut row);
             results.push(row);
         }

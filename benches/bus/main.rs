@@ -29,6 +29,10 @@ use crate::results::{Results, Row};
 use crate::run::Limits;
 
 #[derive(Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own on the command line"
+)]
 struct Args {
     /// How many made-up events there are to send
     #[arg(long, default_value_t = 150_000)]

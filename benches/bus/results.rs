@@ -93,7 +93,7 @@ struct OfRaw {
     batch: usize,
     durable: f64,
     raw: f64,
-    of_raw: f64,
+    share: f64,
 }
 
 /// One target.
@@ -101,7 +101,7 @@ struct OfRaw {
 struct Target {
     what: &'static str,
     measured: f64,
-    target: f64,
+    wanted: f64,
     /// Whether more is better.
     at_least: bool,
     met: bool,
@@ -145,7 +145,7 @@ impl Results {
             batch,
             durable,
             raw,
-            of_raw: durable / raw,
+            share: durable / raw,
         });
     }
 
@@ -188,7 +188,7 @@ impl Results {
                 targets.push(Target {
                     what,
                     measured,
-                    target,
+                    wanted: target,
                     at_least,
                     met,
                 });
@@ -203,7 +203,7 @@ impl Results {
                 .filter(|wait| wait.load == load && wait.nodes == 1);
             waits.map(|wait| wait.sealed.p99).max_by(f64::total_cmp)
         };
-        push("durable / raw bus", headline.map(|one| one.of_raw), OF_RAW, true);
+        push("durable / raw bus", headline.map(|one| one.share), OF_RAW, true);
         let (one, several) = (times(self.postgres_one_chain), times(self.postgres_chains));
         push("durable / PostgreSQL, one hash chain", one, TIMES_POSTGRES, true);
         push("durable / PostgreSQL, four chains", several, TIMES_POSTGRES, true);
@@ -290,7 +290,7 @@ impl Results {
                 one.batch,
                 one.durable,
                 one.raw,
-                one.of_raw,
+                one.share,
                 times(self.postgres_one_chain),
                 times(self.postgres_chains),
                 times(self.umadb)
@@ -332,7 +332,7 @@ impl Results {
                 "{:<38} {:>11.2} {sign} {:>9.2}  {}",
                 target.what,
                 target.measured,
-                target.target,
+                target.wanted,
                 if target.met { "met" } else { "not met" }
             )?;
         }

@@ -67,7 +67,7 @@ pub(crate) fn measure(contents: &[Vec<u8>], limits: Limits, results: &mut Result
             row.batch = Some(APPEND);
             row.per_second = per_second;
             meter.read(events, &mut row);
-            row.note = "its file grows in steps of many megabytes".to_owned();
+            "its file grows in steps of many megabytes".clone_into(&mut row.note);
             results.umadb(per_second);
             results.push(row);
         }

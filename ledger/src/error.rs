@@ -138,6 +138,9 @@ pub enum LedgerError {
     /// A batch that this process signed was refused.
     #[error("rejected: {0}")]
     Rejected(String),
+    /// The host that leads refuses a command; in its words.
+    #[error("{0}")]
+    Refused(String),
     /// The vault cannot do what was asked.
     #[error("vault: {0}")]
     Vault(String),
@@ -169,11 +172,15 @@ impl LedgerError {
         matches!(self, Self::Bus(_))
     }
 
-    /// Whether the ledger was checked and the answer is no: an old or another history, a batch refused.
+    /// Whether it was looked at and the answer is no: an old or another history, a batch refused, a right missing.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::RolledBack { .. } | Self::Forked { .. } | Self::Rejected(_)
+            Self::RolledBack { .. }
+                | Self::Forked { .. }
+                | Self::Rejected(_)
+                | Self::Refused(_)
+                | Self::Denied(_)
         )
     }
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 use sharetrail_proof::entry::RegistryAction;
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{Name, OPERATOR, RECOVERY};
-use sharetrail_proof::note::{NoteSigner, VerifierKey};
+use sharetrail_proof::note::{KeyId, NoteSigner, VerifierKey};
+use sharetrail_proof::registry::{KeyPeriod, Registry};
 
 use crate::engine::Engine;
 use crate::error::{At, LedgerError};
@@ -98,19 +99,24 @@ pub fn list(ledger: &Ledger) -> Result<Vec<KeyStatus>, LedgerError> {
     let registry = ledger.registry()?;
     let mut found = Vec::new();
     for (party, keys) in registry.parties() {
-        let private = producer_signer(ledger, party)
-            .ok()
-            .map(|signer| signer.verifier().clone());
         found.extend(keys.keys.iter().map(|period| KeyStatus {
             party: party.clone(),
             key: period.key.to_string(),
             id: period.key.id().to_string(),
             from: period.from,
             until: period.until,
-            private_here: private.as_ref() == Some(&period.key),
+            private_here: lies_here(ledger, party, &period.key),
         }));
     }
     Ok(found)
+}
+
+/// Whether the private half of a key lies in the ledger's folder, put away or not.
+fn lies_here(ledger: &Ledger, party: &Name, key: &VerifierKey) -> bool {
+    let places = [producer_path(ledger, party), ended_path(ledger, party, key.id())];
+    places
+        .iter()
+        .any(|path| read(path).is_ok_and(|signer| signer.verifier() == key))
 }
 
 fn not_reserved(name: &Name) -> Result<(), LedgerError> {
@@ -136,14 +142,51 @@ fn has_a_key(producer: &Name) -> LedgerError {
     ))
 }
 
-/// The producer's key in the ledger's folder, made if there is none.
+/// The producer's key in the ledger's folder, made if there is none or it has ended.
 pub fn own_key(ledger: &Ledger, producer: &Name) -> Result<NoteSigner, LedgerError> {
     not_reserved(producer)?;
-    let path = producer_path(ledger, producer);
+    usable(ledger, producer, &producer_path(ledger, producer))
+}
+
+/// The key in a file, if it can still become valid; otherwise one that is made there.
+fn usable(ledger: &Ledger, producer: &Name, path: &Path) -> Result<NoteSigner, LedgerError> {
     if path.exists() {
-        read(&path)
-    } else {
-        make(&path, producer.as_str())
+        let signer = read(path)?;
+        if !has_ended(&ledger.registry()?, producer, signer.verifier()) {
+            return Ok(signer);
+        }
+        put_away(ledger, producer, path, &signer)?;
+    }
+    make(path, producer.as_str())
+}
+
+/// Whether a key is on record as ended; such a key never becomes valid again.
+fn has_ended(registry: &Registry, producer: &Name, key: &VerifierKey) -> bool {
+    let ended = |period: &KeyPeriod| period.until.is_some() && period.key == *key;
+    registry
+        .party(producer)
+        .is_some_and(|keys| keys.keys.iter().any(ended))
+}
+
+/// Where the key of a producer lies once it has ended.
+fn ended_path(ledger: &Ledger, producer: &Name, id: KeyId) -> PathBuf {
+    producer_path(ledger, producer).with_added_extension(format!("ended-{id}"))
+}
+
+fn put_away(ledger: &Ledger, producer: &Name, path: &Path, signer: &NoteSigner) -> Result<(), LedgerError> {
+    let to = ended_path(ledger, producer, signer.verifier().id());
+    std::fs::rename(path, to).at("put away", path)?;
+    files::sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Puts the producer's key in the ledger's folder away after all its keys were revoked, so that the next one is another.
+/// A key that cannot be read stays where it is.
+pub fn put_revoked_away(ledger: &Ledger, producer: &Name) -> Result<(), LedgerError> {
+    not_reserved(producer)?;
+    let path = producer_path(ledger, producer);
+    match read(&path) {
+        Ok(signer) => put_away(ledger, producer, &path, &signer),
+        Err(_) => Ok(()),
     }
 }
 
@@ -155,7 +198,7 @@ pub fn register(engine: &Engine, producer: &Name, key: &VerifierKey) -> Result<b
     let finished = operator::even_out(engine)?;
     let registry = engine.registry()?;
     let known = registry.party(producer);
-    let is_valid = |period: &sharetrail_proof::registry::KeyPeriod| period.until.is_none();
+    let is_valid = |period: &KeyPeriod| period.until.is_none();
     if known.is_some_and(|keys| {
         keys.keys
             .iter()
@@ -199,15 +242,11 @@ fn no_key_to_rotate(producer: &Name) -> LedgerError {
 }
 
 /// The key that a rotation leads to. One that an interrupted rotation left is used, so that the registry and the file end
-/// up the same.
+/// up the same, unless it has ended since.
 pub fn next_key(ledger: &Ledger, producer: &Name) -> Result<NoteSigner, LedgerError> {
     not_reserved(producer)?;
     let new = producer_path(ledger, producer).with_added_extension("new");
-    if new.exists() {
-        read(&new)
-    } else {
-        make(&new, producer.as_str())
-    }
+    usable(ledger, producer, &new)
 }
 
 /// Puts the key that a rotation led to in the place of the one before, once it is registered.
@@ -257,4 +296,79 @@ pub fn revoke(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
         return Err(LedgerError::Invalid(format!("{producer} has no valid key")));
     }
     operator::record(engine, producer, &actions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::{InitOptions, init};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    /// A ledger at work in a temporary folder.
+    fn at_work() -> (tempfile::TempDir, Engine) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = InitOptions {
+            outside: Some(folder.path().join("outside")),
+            ..InitOptions::new(name("shop.example"))
+        };
+        let made = init(&folder.path().join("ledger"), &options).unwrap();
+        let engine = Engine::start(&made.ledger).unwrap();
+        (folder, engine)
+    }
+
+    /// The producer's keys on record: whether each is valid, and whether its private half is here.
+    fn told(engine: &Engine, producer: &Name) -> Vec<(bool, bool)> {
+        let all = list(engine.ledger()).unwrap();
+        all.iter()
+            .filter(|key| key.party == *producer)
+            .map(|key| (key.until.is_none(), key.private_here))
+            .collect()
+    }
+
+    /// The fault: a producer whose key was revoked can never be given another, since the file holds the one that ended.
+    #[test]
+    fn a_revoked_producer_is_given_another_key() {
+        let (_folder, engine) = at_work();
+        for (till, is_interrupted) in [(name("till"), false), (name("web"), true)] {
+            add_producer(&engine, &till).unwrap();
+            let first = producer_signer(engine.ledger(), &till).unwrap();
+            revoke(&engine, &till).unwrap();
+            if !is_interrupted {
+                put_revoked_away(engine.ledger(), &till).unwrap();
+                assert!(!producer_path(engine.ledger(), &till).exists());
+                put_revoked_away(engine.ledger(), &till).unwrap();
+            }
+            assert_eq!(told(&engine, &till), [(false, true)]);
+            add_producer(&engine, &till).unwrap();
+            assert_eq!(told(&engine, &till), [(false, true), (true, true)]);
+            let away = ended_path(engine.ledger(), &till, first.verifier().id());
+            assert_eq!(read(&away).unwrap().verifier(), first.verifier());
+            files::check_private(&away).unwrap();
+            let second = valid_signer(&engine, &till).unwrap();
+            assert_ne!(second.verifier(), first.verifier());
+        }
+        engine.stop().unwrap();
+    }
+
+    /// The fault: a rotation that was interrupted, and its key revoked since, puts the revoked key into the place of the
+    /// valid one.
+    #[test]
+    fn a_rotation_never_leads_to_a_key_that_has_ended() {
+        let (_folder, engine) = at_work();
+        let till = name("till");
+        add_producer(&engine, &till).unwrap();
+        let left = next_key(engine.ledger(), &till).unwrap();
+        let again = next_key(engine.ledger(), &till).unwrap();
+        assert_eq!(again.verifier(), left.verifier());
+        rotate_to(&engine, &till, left.verifier()).unwrap();
+        revoke(&engine, &till).unwrap();
+        add_producer(&engine, &till).unwrap();
+        rotate(&engine, &till).unwrap();
+        let valid = valid_signer(&engine, &till).unwrap();
+        assert_ne!(valid.verifier(), left.verifier());
+        engine.stop().unwrap();
+    }
 }

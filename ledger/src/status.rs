@@ -19,7 +19,7 @@ use crate::bus::nats::ReplicaState;
 use crate::error::LedgerError;
 use crate::files;
 use crate::ledger::Ledger;
-use crate::register::{Incident, OutsideCopy, Register};
+use crate::register::{Incident, IncidentKind, OutsideCopy, Register};
 use crate::sequencer::stated;
 
 mod far;
@@ -61,6 +61,12 @@ pub struct BusStatus {
     pub cannot_check: Option<String>,
     /// The hosts that gave a sign of life, with whether they have ended.
     pub hosts: Vec<HostStatus>,
+    /// How many customers' keys were ever given out, as the register on the bus has it.
+    pub keys_registered: Option<u64>,
+    /// How many customers' keys the vault here has, destroyed ones too.
+    pub keys_here: Option<u64>,
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
 }
 
 /// A host at a glance.
@@ -193,6 +199,12 @@ fn shard_status(
     };
     let chains: Vec<ChainStatus> = counts.heads.iter().map(chain).collect();
     let mut incidents = Register::incidents(&folder.register(shard))?;
+    let host = ledger.settings().host.as_ref().map(Name::as_str);
+    let holder = lease.as_ref().and_then(|lease| lease.holder.as_deref());
+    // A host that halts gives its lease up.
+    if holder.is_none() || holder != host {
+        troubles.extend(halted(&incidents, sealed_at));
+    }
     incidents.drain(..incidents.len().saturating_sub(INCIDENTS_SHOWN));
     troubles.extend(problems(ledger, copy.as_deref(), &reader, held)?);
     Ok(ShardStatus {
@@ -261,6 +273,19 @@ fn note_head(heads: &mut BTreeMap<ChainId, ChainHead>, index: LeafIndex, note: &
     );
 }
 
+/// Why a shard goes no further on this host: it halted, and published nothing since.
+fn halted(incidents: &[Incident], sealed_at: Option<u64>) -> Option<String> {
+    let tells = |one: &&Incident| matches!(one.kind, IncidentKind::Halted | IncidentKind::TakenOver);
+    let newest = incidents.iter().rfind(tells)?;
+    let is_newer = sealed_at.is_none_or(|sealed| newest.time >= sealed);
+    (newest.kind == IncidentKind::Halted && is_newer).then(|| {
+        format!(
+            "it halted on this host, and nothing was published here since: {}",
+            newest.what
+        )
+    })
+}
+
 fn problems(
     ledger: &Ledger,
     copy: Option<&str>,
@@ -289,4 +314,34 @@ fn problems(
         }
     }
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incident(time: u64, kind: IncidentKind) -> Incident {
+        Incident {
+            time,
+            kind,
+            what: format!("what happened at {time}"),
+        }
+    }
+
+    /// The fault: a shard that has halted looks as if it had nothing to do; or one that goes on again looks halted.
+    #[test]
+    fn a_halt_is_a_problem_until_the_shard_goes_on() {
+        let halt = incident(10, IncidentKind::Halted);
+        let gap = incident(12, IncidentKind::Gap);
+        let over = incident(12, IncidentKind::TakenOver);
+        assert!(halted(&[], Some(5)).is_none());
+        assert!(halted(std::slice::from_ref(&gap), Some(5)).is_none());
+        for sealed_at in [None, Some(9), Some(10)] {
+            let found = halted(&[halt.clone(), gap.clone()], sealed_at).unwrap();
+            assert!(found.contains(&halt.what));
+        }
+        assert!(halted(&[halt.clone(), gap], Some(11)).is_none());
+        assert!(halted(&[halt.clone(), over.clone()], Some(9)).is_none());
+        assert!(halted(&[over, halt], Some(9)).is_some());
+    }
 }

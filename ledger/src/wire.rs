@@ -248,6 +248,8 @@ pub enum ControlReply {
     Failed {
         /// Why.
         why: String,
+        /// Whether it was looked at and not let in.
+        refused: bool,
     },
 }
 
@@ -258,6 +260,7 @@ impl ControlReply {
             Ok(()) => Self::Done,
             Err(error) => Self::Failed {
                 why: error.to_string().chars().take(MAX_TEXT_BYTES / 4).collect(),
+                refused: error.is_refusal(),
             },
         }
     }
@@ -272,7 +275,7 @@ impl ControlReply {
         let reply: Self = parse(bytes, "control reply")?;
         let fits = match &reply {
             Self::Done => true,
-            Self::Failed { why } => why.len() <= MAX_TEXT_BYTES,
+            Self::Failed { why, .. } => why.len() <= MAX_TEXT_BYTES,
         };
         in_range(fits, reply, "control reply")
     }

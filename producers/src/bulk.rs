@@ -3,7 +3,7 @@
 //! In scope: counting, naming every bad line, progress. Out of scope: the work itself ([`crate::publisher`]).
 //! Trust: the input is untrusted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -75,6 +75,7 @@ pub(crate) struct Bulk {
     malformed: AtomicU64,
     bad: Mutex<Vec<BadLine>>,
     stopped: Mutex<Option<PublishError>>,
+    has_stopped: AtomicBool,
 }
 
 impl Bulk {
@@ -104,6 +105,11 @@ impl Bulk {
         if kept.len() < BAD_LINES_MAX {
             kept.push(bad);
         }
+    }
+
+    /// Whether something stopped the recording, so that no more lines need to be read.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::Acquire)
     }
 
     /// What stopped the recording, if something did.
@@ -162,6 +168,7 @@ impl Tickets for Bulk {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert(error);
+            self.has_stopped.store(true, Ordering::Release);
         }
         self.refused.fetch_add(1, Ordering::AcqRel);
     }

@@ -45,12 +45,14 @@ pub enum PublishError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The index of what was recorded.
-    #[error("the index of recorded events in {}: {reason}; delete the folder, it is made again", folder.display())]
+    #[error("the index of recorded events in {}: {reason}; {}", folder.display(), remedy(*is_derived))]
     Index {
         /// Where it is.
         folder: std::path::PathBuf,
         /// What went wrong.
         reason: String,
+        /// Whether it can be made again from the log. Otherwise it is all that tells a repeat.
+        is_derived: bool,
     },
     /// The input of a bulk recording could not be read.
     #[error("cannot read the input: {0}")]
@@ -58,6 +60,14 @@ pub enum PublishError {
     /// The vault gave a label that is not the customer's.
     #[error("the vault gave a label that is not proven to be the customer's; nothing was recorded for them")]
     Label,
+}
+
+fn remedy(is_derived: bool) -> &'static str {
+    if is_derived {
+        "delete the folder, it is made again"
+    } else {
+        "move the folder away to begin anew; what was recorded before would then be recorded again"
+    }
 }
 
 impl PublishError {

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use sharetrail_proof::note::Note;
 use crate::error::PublishError;
 use crate::outbox::{ContentMac, EventKey, EventName};
 
+/// Beside the index.
+const KEY_FILE: &str = "index.key";
 const CACHE_BYTES: u64 = 16 << 20;
 /// Small enough for the processor's cache: every new event is looked for in it and not found.
 const MEMTABLE_BYTES: u64 = 2 << 20;
@@ -63,11 +66,19 @@ pub(crate) struct Index {
     /// Whether events are missing from it, so that its cursor must not move.
     broken: AtomicBool,
     keys: Hmac<Sha256>,
-    /// Whether rows hold the content's MAC.
-    macs: bool,
+    kind: Kind,
     /// Held as long as the outbox has a user.
     #[expect(dead_code, reason = "held, never read")]
     lock: Arc<File>,
+}
+
+/// What an index holds and hangs on.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Whether rows hold the content's MAC.
+    macs: bool,
+    /// Whether it can be made again from a log.
+    is_derived: bool,
 }
 
 /// What the index is made again from.
@@ -84,44 +95,54 @@ impl Index {
     pub(crate) fn open(sources: Sources<'_>, lock: &Arc<File>, macs: bool) -> Result<Self, PublishError> {
         let outbox = sources.ledger.outbox(sources.producer);
         let folder = outbox.join("index");
-        let (key, is_new) = index_key(&outbox.join("index.key"))?;
+        let kind = Kind {
+            macs,
+            is_derived: true,
+        };
+        let known = read_key(&outbox, kind)?;
+        let is_new = known.is_none();
+        let key = known.map_or_else(|| make_key(&outbox), Ok)?;
         if !is_new
-            && let Ok(index) = Self::open_folder(&folder, &key, lock, macs)
+            && let Ok(index) = Self::open_folder(&folder, &key, lock, kind)
             && index.fits(sources.ledger).unwrap_or(false)
             && index.follow(sources).is_ok()
         {
             return Ok(index);
         }
-        let index = Self::make_anew(&folder, &key, lock, macs)?;
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(|error| failed(&folder, &error, kind))?;
+        }
+        let index = Self::open_folder(&folder, &key, lock, kind)?;
         index.follow(sources)?;
         Ok(index)
     }
 
-    /// Opens the index of a producer where there is no log to follow, and says whether one had to be made.
+    /// Opens the index of a producer where there is no log to follow, and says whether one had to be made: only where none
+    /// is there. One that cannot be read is left as it is, because nothing else tells what was recorded.
     pub(crate) fn open_alone(outbox: &Path, lock: &Arc<File>) -> Result<(Self, bool), PublishError> {
         let folder = outbox.join("index");
-        let (key, is_new) = index_key(&outbox.join("index.key"))?;
-        if !is_new
-            && folder.exists()
-            && let Ok(index) = Self::open_folder(&folder, &key, lock, true)
-        {
-            return Ok((index, false));
-        }
-        Ok((Self::make_anew(&folder, &key, lock, true)?, true))
-    }
-
-    fn make_anew(folder: &Path, key: &[u8; 32], lock: &Arc<File>, macs: bool) -> Result<Self, PublishError> {
-        if folder.exists() {
-            std::fs::remove_dir_all(folder).map_err(|error| failed(folder, &error))?;
-        }
-        Self::open_folder(folder, key, lock, macs)
+        let kind = Kind {
+            macs: true,
+            is_derived: false,
+        };
+        let is_there = folder
+            .try_exists()
+            .map_err(|error| failed(&folder, &error, kind))?;
+        let key = match read_key(outbox, kind)? {
+            Some(key) => key,
+            None if is_there => {
+                return Err(failed(&folder, &"its key, index.key beside it, is missing", kind));
+            }
+            None => make_key(outbox)?,
+        };
+        Ok((Self::open_folder(&folder, &key, lock, kind)?, !is_there))
     }
 
     fn open_folder(
         folder: &Path,
         key: &[u8; 32],
         lock: &Arc<File>,
-        macs: bool,
+        kind: Kind,
     ) -> Result<Self, PublishError> {
         let open = || {
             let db = Database::builder(folder)
@@ -138,7 +159,7 @@ impl Index {
             let rows = db.keyspace("recorded", options)?;
             Ok((db, rows))
         };
-        let (db, rows) = open().map_err(|error: fjall::Error| failed(folder, &error))?;
+        let (db, rows) = open().map_err(|error: fjall::Error| failed(folder, &error, kind))?;
         let keys = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
         Ok(Self {
             folder: folder.to_owned(),
@@ -146,14 +167,14 @@ impl Index {
             db,
             broken: AtomicBool::new(false),
             keys,
-            macs,
+            kind,
             lock: Arc::clone(lock),
         })
     }
 
     /// Whether rows hold the content's MAC.
     pub(crate) fn holds_macs(&self) -> bool {
-        self.macs
+        self.kind.macs
     }
 
     /// The key under which an event stands.
@@ -174,7 +195,7 @@ impl Index {
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> PublishError {
-        failed(&self.folder, error)
+        failed(&self.folder, error, self.kind)
     }
 
     pub(crate) fn get(&self, id: &EventKey) -> Result<Option<Recorded>, PublishError> {
@@ -261,7 +282,7 @@ impl Index {
         for Row { name, index } in events {
             let mut value = shard.to_be_bytes().to_vec();
             value.extend(index.0.to_be_bytes());
-            if self.macs {
+            if self.kind.macs {
                 value.extend(name.mac);
             }
             batch.insert(&self.rows, &name.key[..], value);
@@ -320,7 +341,7 @@ impl Opener<'_> {
         });
         let opened = sealer.as_ref()?.open(&event, sealed).ok()?;
         let content = sharetrail_schemas::read(&opened.content).ok()?;
-        let mac = if index.macs {
+        let mac = if index.kind.macs {
             index.content_mac(&opened.content)
         } else {
             ContentMac::default()
@@ -332,22 +353,35 @@ impl Opener<'_> {
     }
 }
 
-/// The key of the index, and whether it had to be made: then there is no index for it.
-fn index_key(path: &Path) -> Result<([u8; 32], bool), PublishError> {
-    if let Ok(bytes) = std::fs::read(path)
-        && let Ok(key) = bytes.as_slice().try_into()
-    {
-        return Ok((key, false));
+/// The key of the index; nothing if it was never made. What else is wrong is told: under another key, nothing that was
+/// recorded would be found, nor what still waits in the outbox.
+fn read_key(outbox: &Path, kind: Kind) -> Result<Option<[u8; 32]>, PublishError> {
+    let path = outbox.join(KEY_FILE);
+    let wrong = |what: &dyn std::fmt::Display| {
+        let what = format!("its key {} {what}; move that away too", path.display());
+        failed(&outbox.join("index"), &what, kind)
+    };
+    match std::fs::read(&path) {
+        Ok(bytes) => match bytes.as_slice().try_into() {
+            Ok(key) => Ok(Some(key)),
+            Err(_) => Err(wrong(&format!("has {} bytes where 32 are due", bytes.len()))),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(&format!("cannot be read: {error}"))),
     }
-    let key = files::random::<32>()?;
-    files::replace(path, &key, 0o600)?;
-    Ok((key, true))
 }
 
-fn failed(folder: &Path, error: &dyn std::fmt::Display) -> PublishError {
+fn make_key(outbox: &Path) -> Result<[u8; 32], PublishError> {
+    let key = files::random::<32>()?;
+    files::replace(&outbox.join(KEY_FILE), &key, 0o600)?;
+    Ok(key)
+}
+
+fn failed(folder: &Path, error: &dyn std::fmt::Display, kind: Kind) -> PublishError {
     PublishError::Index {
         folder: folder.to_owned(),
         reason: error.to_string(),
+        is_derived: kind.is_derived,
     }
 }
 
@@ -383,4 +417,70 @@ fn signed_by(note: &[u8], producer: &Name) -> bool {
         .and_then(|note| Note::parse(note).ok());
     note.and_then(|note| Batch::parse(note.text()).ok())
         .is_some_and(|batch| batch.producer == *producer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(outbox: &Path) -> Result<(Index, bool), PublishError> {
+        let lock = Arc::new(crate::outbox::lock(outbox).unwrap());
+        Index::open_alone(outbox, &lock)
+    }
+
+    fn is_left_alone(opened: &Result<(Index, bool), PublishError>) -> bool {
+        matches!(
+            opened,
+            Err(PublishError::Index {
+                is_derived: false,
+                ..
+            })
+        )
+    }
+
+    /// The fault: an index that cannot be read just now is deleted, and with it all that tells a repeat.
+    #[test]
+    fn an_index_without_a_log_is_made_only_where_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (outbox, key_file) = (folder.path(), folder.path().join(KEY_FILE));
+        let (index, was_made) = open(outbox).unwrap();
+        let key = index.key("https://shop.example/", "e-1");
+        let name = EventName { key, mac: [7; 16] };
+        let index_of = LeafIndex(5);
+        index
+            .insert(
+                0,
+                &[Row {
+                    name,
+                    index: index_of,
+                }],
+                None,
+            )
+            .unwrap();
+        index.persist_on_disk().unwrap();
+        drop(index);
+        assert!(was_made);
+        let whole = std::fs::read(&key_file).unwrap();
+        for wrong in [&b"short"[..], b"", &[1; 33]] {
+            std::fs::write(&key_file, wrong).unwrap();
+            assert!(is_left_alone(&open(outbox)));
+            assert_eq!(std::fs::read(&key_file).unwrap(), wrong);
+        }
+        std::fs::remove_file(&key_file).unwrap();
+        assert!(is_left_alone(&open(outbox)) && !key_file.exists());
+        std::fs::write(&key_file, whole).unwrap();
+        let (index, was_made) = open(outbox).unwrap();
+        let found = index.get(&key).unwrap().unwrap();
+        assert_eq!(
+            (found.index, found.mac, was_made),
+            (index_of, Some([7; 16]), false)
+        );
+        drop(index);
+        std::fs::remove_dir_all(outbox.join("index")).unwrap();
+        std::fs::write(outbox.join("index"), b"no folder").unwrap();
+        assert!(is_left_alone(&open(outbox)));
+        assert_eq!(std::fs::read(outbox.join("index")).unwrap(), b"no folder");
+        std::fs::remove_file(outbox.join("index")).unwrap();
+        assert!(open(outbox).unwrap().1);
+    }
 }

@@ -28,4 +28,4 @@ pub use bulk::{BadLine, RecordProgress, RecordSummary};
 pub use error::PublishError;
 pub use event::{Event, EventError, Recipient, Right, Role};
 pub use pending::{InBatch, Outcome, Pending, Receipt, ReceiptError};
-pub use publisher::Publisher;
+pub use publisher::{Closed, Publisher};

@@ -4,8 +4,9 @@
 //! durable here; on any other bus they go through the outbox. Out of scope: what the parts do.
 //! Trust: on an engine, the folder; on a remote ledger, the credentials folder.
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use sharetrail_ledger::bus::Bus;
@@ -46,8 +47,10 @@ struct Parts {
     bus: Arc<dyn Bus>,
     index: Arc<Index>,
     notices: Arc<Notices>,
-    /// Where its folder is at hand: there repeats are compared and receipts are proven.
+    /// Where its folder is at hand and level with the log: there repeats are compared and receipts are proven.
     ledger: Option<Ledger>,
+    /// Where everything goes over the bus.
+    remote: Option<Arc<Remote>>,
 }
 
 /// Where news of the shards comes from.
@@ -94,12 +97,14 @@ impl Publisher {
             index,
             notices: Arc::default(),
             ledger: Some(ledger),
+            remote: None,
         };
         put_together(parts, delivery)
     }
 
     /// Opens the outbox of the producer whose credentials these are. Everything goes over the bus. An event is accepted
-    /// once it is in the outbox and on the bus, and sealed once its batch is proven to be on record.
+    /// once it is in the outbox and on the bus, and sealed once its batch is proven to be on record. Where the credentials
+    /// are a ledger's folder, what its archive holds is known to be on record.
     pub fn open_remote(remote: &Arc<Remote>) -> Result<Self, PublishError> {
         let (facts, producer) = (Arc::clone(remote.facts()), remote.producer().clone());
         let outbox = remote.outbox().join(producer.as_str());
@@ -107,7 +112,10 @@ impl Publisher {
         // Before the outbox is read: what is sealed meanwhile is heard.
         let heads = (0..facts.shards()).map(|shard| remote.heads(shard)).collect();
         let shards = open_shards(&outbox, facts.shards())?;
-        let (index, was_made) = Index::open_alone(&outbox, &lock)?;
+        let (index, was_made) = match remote.ledger() {
+            Some(ledger) => (follow(ledger, &producer, &lock)?, false),
+            None => Index::open_alone(&outbox, &lock)?,
+        };
         let notices = Notices::default();
         if was_made && shards.iter().any(|shard| !shard.is_new) {
             notices.say(format!(
@@ -125,9 +133,22 @@ impl Publisher {
             index: Arc::new(index),
             notices: Arc::new(notices),
             ledger: None,
+            remote: Some(Arc::clone(remote)),
         };
         put_together(parts, Delivery::Kept(shards, Hearing::Bus(heads)))
     }
+}
+
+/// The index beside an archive. What was recorded from another folder, or was lost here with the power, is in the archive;
+/// what is sealed from now on may come to it later, so contents are compared by their MACs.
+fn follow(ledger: &Ledger, producer: &Name, lock: &Arc<File>) -> Result<Index, PublishError> {
+    let vault = ledger.vault()?;
+    let sources = Sources {
+        ledger,
+        vault: &vault,
+        producer,
+    };
+    Index::open(sources, lock, true)
 }
 
 fn open_shards(outbox: &Path, shards: u32) -> Result<Vec<Opened>, PublishError> {
@@ -187,6 +208,7 @@ fn put_together(parts: Parts, delivery: Delivery) -> Result<Publisher, PublishEr
             stopping,
             office,
         },
+        remote: parts.remote,
         _held: (parts.bus, parts.grants),
     })
 }
@@ -240,6 +262,7 @@ fn kept(
         notices: Arc::clone(&parts.notices),
         index_is_alone: parts.ledger.is_none(),
         ended: Mutex::default(),
+        left_over_rejected: AtomicU64::new(0),
     });
     let (mut doors, mut couriers, mut tells) = (Vec::new(), Vec::new(), Vec::new());
     for (shard, opened) in (0_u32..).zip(shards) {
@@ -255,9 +278,9 @@ fn kept(
     let thread = start("couriers", move || {
         runtime.block_on(async move {
             let mut at_work = tokio::task::JoinSet::new();
-            couriers.into_iter().for_each(|courier| {
+            for courier in couriers {
                 at_work.spawn(courier);
-            });
+            }
             match (hearing, ledger) {
                 (Hearing::Bus(heads), _) => {
                     for (heads, tell) in heads.into_iter().zip(tells) {

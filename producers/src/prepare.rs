@@ -163,6 +163,11 @@ impl Workshop {
             .map(|(range, _)| parse(&chunk.buffer[range.clone()], now))
             .collect();
         let customers = self.customers(&contents);
+        if let Err(reason) = &customers {
+            self.around.notices.say_once_a_minute(reason, || {
+                format!("customers' keys are not given, so their events are not recorded: {reason}")
+            });
+        }
         let (openings, nonces) = match draw(chunk.items.len()) {
             Ok(drawn) => drawn,
             Err(reason) => return refuse_all(chunk, &reason),

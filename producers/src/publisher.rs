@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sharetrail_ledger::bus::Bus;
+use sharetrail_ledger::remote::Remote;
 use sharetrail_ledger::{Grants, Ledger, LedgerError};
 use sharetrail_schemas::ContentError;
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ const CHUNK_BYTES: usize = 600_000;
 /// How long a lone event waits for company.
 const LINGER: Duration = Duration::from_millis(3);
 const TICK: Duration = Duration::from_millis(20);
+/// How often it is looked whether all is done, and whether there is something to tell.
+const GLANCE: Duration = Duration::from_millis(2);
 
 pub(crate) struct Submission {
     content: Vec<u8>,
@@ -89,6 +92,14 @@ pub(crate) struct Ends {
     pub(crate) office: Option<Arc<Office>>,
 }
 
+/// What a publisher leaves behind when it is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Events that an earlier run had left in the outbox and that were rejected in this one: they are not on record, and
+    /// whoever handed them in is not there to be told.
+    pub left_over_rejected: u64,
+}
+
 /// Records events for one producer. [`Publisher::close`] waits until all is sealed. Dropping it waits as well where the bus
 /// is durable in this process; where frames lie in an outbox it does not: they are sent when the outbox is next opened.
 pub struct Publisher {
@@ -100,6 +111,8 @@ pub struct Publisher {
     pub(crate) index: Arc<Index>,
     pub(crate) notices: Arc<Notices>,
     pub(crate) ends: Ends,
+    /// Where everything goes over the bus: it has something to tell too.
+    pub(crate) remote: Option<Arc<Remote>>,
     /// Let go of after the threads have: whoever lets go last may have to wait, which a task of theirs must not.
     pub(crate) _held: (Arc<dyn Bus>, Arc<dyn Grants>),
 }
@@ -172,7 +185,7 @@ impl Publisher {
                     reason: "one of its threads has ended".into(),
                 });
             }
-            std::thread::sleep(TICK / 10);
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -185,6 +198,10 @@ impl Publisher {
         let owner: Arc<dyn Tickets> = Arc::clone(bulk) as Arc<dyn Tickets>;
         let (mut lines, mut count) = (Lines::new(input), 0);
         let outcome = loop {
+            if bulk.has_stopped() {
+                // What comes would be refused; why is told with the summary.
+                break Ok(());
+            }
             match lines.next() {
                 Err(error) => break Err(PublishError::Input(error)),
                 Ok(None) => break Ok(()),
@@ -218,32 +235,51 @@ impl Publisher {
         stale.map_or(Ok(()), |chunk| lock(&self.dispatch).hand_out(chunk))
     }
 
-    /// What was found in the outbox and who is waited for, a line each; each is given once. Where the bus or the ledger
-    /// cannot be reached for long, something is said about it once a minute.
+    /// What was found in the outbox, what is wrong with what the bus says and who is waited for, a line each; each is given
+    /// once. Where the bus or the ledger cannot be reached for long, something is said about it once a minute.
     pub fn notices(&self) -> Vec<String> {
-        self.notices.take()
+        let mut notices = self.notices.take();
+        notices.extend(self.remote.iter().flat_map(|remote| remote.take_notices()));
+        notices
     }
 
-    /// Ends the publisher once everything handed in is sealed or refused. Where the bus takes nothing more for good, an
-    /// error says why, and what was accepted stays in the outbox.
-    pub fn close(mut self) -> Result<(), PublishError> {
-        self.end();
+    /// Ends the publisher once everything handed in is sealed or refused, and what an earlier run left in the outbox too.
+    /// Where the bus takes nothing more for good, an error says why, and what was accepted stays in the outbox.
+    pub fn close(self) -> Result<(), PublishError> {
+        self.close_telling(&|_| ()).map(|_| ())
+    }
+
+    /// As [`Publisher::close`]; tells what [`Publisher::notices`] would give while it waits, which it does for as long as
+    /// the bus or the sequencer is away.
+    pub fn close_telling(mut self, tell: &dyn Fn(String)) -> Result<Closed, PublishError> {
+        self.end(&|publisher: &Self| publisher.notices().into_iter().for_each(tell));
         self.index.persist()?;
         let Some(office) = &self.ends.office else {
-            return Ok(());
+            return Ok(Closed::default());
         };
-        let ended = office.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.as_ref().map_or(Ok(()), |ending| Err(ending.error()))
+        let left_over_rejected = office.left_over_rejected.load(Ordering::Acquire);
+        let closed = Closed { left_over_rejected };
+        office.ending().map_or(Ok(closed), |ending| Err(ending.error()))
     }
 
-    fn end(&mut self) {
+    /// Waits for all threads; `meanwhile` is called often, and once after the last has ended.
+    fn end(&mut self, meanwhile: &dyn Fn(&Self)) {
         drop(self.collector.take());
         // The collector ends first and hands out what it held; only then may the workers' doors close.
-        if let Some(collector) = self.threads.pop() {
-            let _ = collector.join();
-        }
+        self.end_last_thread(meanwhile);
         lock(&self.dispatch).workers.clear();
-        for thread in self.threads.drain(..).rev() {
+        while !self.threads.is_empty() {
+            self.end_last_thread(meanwhile);
+        }
+        meanwhile(self);
+    }
+
+    fn end_last_thread(&mut self, meanwhile: &dyn Fn(&Self)) {
+        while self.threads.last().is_some_and(|thread| !thread.is_finished()) {
+            meanwhile(self);
+            std::thread::sleep(GLANCE);
+        }
+        if let Some(thread) = self.threads.pop() {
             // A thread that panicked has told so; whoever waits for its events sees the publisher stopped.
             let _ = thread.join();
         }
@@ -259,7 +295,7 @@ impl Drop for Publisher {
             self.ends.stopping.store(true, Ordering::Release);
             self.ends.stop.send_replace(true);
         }
-        self.end();
+        self.end(&|_| ());
     }
 }
 

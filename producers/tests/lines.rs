@@ -1,12 +1,16 @@
 //! Recording an input by the line: the good lines are on record, each bad one is named by its number.
 //!
-//! In scope: every sort of bad line, line ends, an input that breaks off. Out of scope: repeats (`publisher`).
+//! In scope: every sort of bad line, line ends, an input that breaks off, or goes on when the ledger has ended. Out of
+//! scope: repeats (`publisher`).
 
 mod support;
 
 use std::io::{self, Read};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use sharetrail_ledger::Engine;
 use sharetrail_producers::{PublishError, RecordProgress};
 use support::{THEN, TestLedger, line, publisher, record};
 
@@ -115,6 +119,47 @@ fn an_input_that_breaks_off_is_told_and_what_was_read_is_recorded() {
     assert_eq!(record(&publisher, &input).skipped, 50);
     publisher.close().unwrap();
     assert_eq!(place.events(), 50);
+}
+
+/// Lines that are given before the input ends after all.
+const LINES_MAX: usize = 20_000;
+
+/// Gives good lines, one at a time, and stops the engine after the first.
+struct GoesOn<'a> {
+    engine: Option<Engine>,
+    given: &'a AtomicUsize,
+}
+
+impl Read for GoesOn<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let given = self.given.fetch_add(1, Ordering::AcqRel);
+        if given == 1 {
+            self.engine.take().unwrap().stop().unwrap();
+        }
+        if given == LINES_MAX {
+            return Ok(0);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        let line = good(given);
+        buffer[..line.len()].copy_from_slice(&line);
+        Ok(line.len())
+    }
+}
+
+/// The fault: a producer whose ledger has ended for good reads its input to the end, if it has one, and refuses every line.
+#[test]
+fn no_more_is_read_once_the_recording_has_stopped() {
+    let place = TestLedger::new(1);
+    let engine = place.start();
+    let publisher = publisher(&engine);
+    let given = AtomicUsize::new(0);
+    let input = GoesOn {
+        engine: Some(engine),
+        given: &given,
+    };
+    let outcome = publisher.record_lines(input, &|_| ());
+    assert!(matches!(outcome, Err(PublishError::Stopped { .. })));
+    assert!(given.load(Ordering::Acquire) < LINES_MAX);
 }
 
 /// The fault: progress that runs backwards, or ends on another sum than the summary.

@@ -168,7 +168,7 @@ fn nats_server_lets_a_second_host_in_once_its_own_user_is_known() {
     let (hosts, producers) = users_in(&users);
     assert_eq!((hosts.len(), producers.len()), (2, 0));
     assert_ne!(hosts[0], hosts[1]);
-    let refused = second.serve_in_vain().exits(2);
+    let refused = second.serve_in_vain().exits(1);
     assert!(refused.stdout.is_empty() && !refused.error().is_empty());
     site.tell_servers(&users);
     let following = second.serve(&[&leading.url]);

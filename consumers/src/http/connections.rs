@@ -21,9 +21,9 @@ const CONNECTIONS_MAX: u32 = 256;
 /// How long a request may take to come, and how long a connection may be silent between two.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// How long a connection may go on with new requests.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
+const CONNECTION_TIME: Duration = Duration::from_mins(1);
 /// How long the last answer may take to be fetched: 8 MiB over a slow line.
-const LAST_ANSWER_WAIT: Duration = Duration::from_secs(120);
+const LAST_ANSWER_WAIT: Duration = Duration::from_mins(2);
 /// How long the server waits for its last answers to be fetched when it ends.
 const END_WAIT: Duration = Duration::from_secs(5);
 /// How long somebody who was asked to leave is waited for, before the next is asked too.

@@ -68,7 +68,8 @@ impl Commands {
         let body = self.channel.open_reply(asked, reply).ok_or_else(altered)?;
         match ControlReply::parse(&body)? {
             ControlReply::Done => Ok(()),
-            ControlReply::Failed { why } => Err(LedgerError::Invalid(why)),
+            ControlReply::Failed { why, refused: true } => Err(LedgerError::Refused(why)),
+            ControlReply::Failed { why, .. } => Err(LedgerError::Invalid(why)),
         }
     }
 }

@@ -13,7 +13,7 @@ mod replica;
 mod seal;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sharetrail_proof::name::{Name, OPERATOR, RECOVERY};
@@ -27,15 +27,19 @@ pub use access::Access;
 pub use command::Commands;
 use payload::Answer;
 pub use replica::{Peer, SLOTS_MAX, Slots};
-use seal::Channel;
 pub use seal::{Asked, Nonce};
+use seal::{Channel, MIN_REQUEST_BYTES, VERSION};
 
 pub(crate) use payload::MAX_CUSTOMERS;
 
 /// How long a producer may use what it was granted before it must ask again.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// The most bytes of a producer's request: every customer with the longest id.
 const MAX_REQUEST_BYTES: usize = 29 + 2 + MAX_CUSTOMERS * (3 + 256) + 16;
+
+/// What a producer hears where a customer's key cannot be read: asking again does not help.
+const DAMAGED: &str =
+    "a customer's key is damaged on the host that leads shard 0; look at the journal and the vault there";
 
 /// The whole reply to a request that cannot be authenticated.
 pub(crate) const DENIED: u8 = 0x00;
@@ -48,6 +52,22 @@ pub trait Rights: Send + Sync {
     fn valid_keys(&self, producer: &Name) -> Result<Vec<VerifierKey>, LedgerError>;
 }
 
+/// Why requests that were authentic could not be answered. It names no customer and no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The last reason.
+    pub what: String,
+    /// How many requests met trouble of its sort.
+    pub times: u64,
+}
+
+/// Trouble that ends with the next good answer, and trouble that only whoever looks after the host can end.
+#[derive(Default)]
+struct Troubles {
+    passing: Option<Trouble>,
+    lasting: Option<Trouble>,
+}
+
 /// Answers producers and hosts out of a vault.
 pub struct Desk {
     vault: Arc<Vault>,
@@ -55,7 +75,7 @@ pub struct Desk {
     replicate: Box<Replicate>,
     hosts: Channel,
     denied: AtomicU64,
-    trouble: Mutex<Option<String>>,
+    troubles: Mutex<Troubles>,
 }
 
 impl Desk {
@@ -68,7 +88,7 @@ impl Desk {
             rights,
             replicate,
             denied: AtomicU64::new(0),
-            trouble: Mutex::new(None),
+            troubles: Mutex::default(),
         }
     }
 
@@ -82,10 +102,15 @@ impl Desk {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// Why the last request that was authentic could not be answered; none once one was.
-    pub fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.clone()
+    /// Why requests that were authentic could not be answered. Where the bus or another host did not answer, none once
+    /// one was; a fault of this host's vault stays until the host is started anew.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let troubles = self.troubles();
+        troubles.lasting.clone().or_else(|| troubles.passing.clone())
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers a request that came on this producer's bus subject. A request that is not authentic gets one byte.
@@ -102,29 +127,35 @@ impl Desk {
 
     /// The request's payload and the channel to answer on; else the one byte to answer.
     fn open(&self, producer: &Name, request: &[u8]) -> Result<(Channel, Nonce, Zeroizing<Vec<u8>>), u8> {
-        let id = request.get(1..5).and_then(|id| id.try_into().ok()).map(KeyId);
+        // The registry is slow to ask: what cannot be a request is denied without it.
         let reserved = producer.as_str() == OPERATOR || producer.as_str() == RECOVERY;
-        let id = id.filter(|_| !reserved && request.len() <= MAX_REQUEST_BYTES);
+        let fits = (MIN_REQUEST_BYTES..=MAX_REQUEST_BYTES).contains(&request.len());
+        let id = match request {
+            [VERSION, a, b, c, d, ..] if fits && !reserved => KeyId([*a, *b, *c, *d]),
+            _ => return Err(self.deny()),
+        };
         let keys = match self.rights.valid_keys(producer) {
             Ok(keys) => keys,
             Err(error) => {
-                self.tell(Some(&error));
+                self.pass(&error);
                 return Err(NOT_NOW);
             }
         };
         let mut keys = keys
             .iter()
-            .filter(|key| Some(key.id()) == id && key.kind() == KeyKind::Note);
+            .filter(|key| key.id() == id && key.kind() == KeyKind::Note);
         let opened = keys.find_map(|key| {
             let secret = self.vault.access_secret(producer, key);
             let channel = Channel::of_producer(&secret, self.vault.id(), producer, key.id());
             let (nonce, payload) = channel.open_request(request)?;
             Some((channel, nonce, payload))
         });
-        opened.ok_or_else(|| {
-            self.denied.fetch_add(1, Ordering::Relaxed);
-            DENIED
-        })
+        opened.ok_or_else(|| self.deny())
+    }
+
+    fn deny(&self) -> u8 {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+        DENIED
     }
 
     fn decide(&self, producer: &Name, payload: &[u8]) -> Answer {
@@ -133,20 +164,27 @@ impl Desk {
         };
         match self.vault.grants_shared(producer, &wanted, &*self.replicate) {
             Ok(grants) => {
-                self.tell(None);
+                self.troubles().passing = None;
                 Answer::Granted { lease: LEASE, grants }
             }
+            Err(error) if error.is_transient() => {
+                self.pass(&error);
+                Answer::NotNow("the vault's host cannot reach the others now; its journal says which".into())
+            }
+            // What is wrong on the vault's host is for its operator to read.
             Err(error) => {
-                self.tell(Some(&error));
-                // What is wrong on the vault's host is for its operator to read.
-                Answer::NotNow("the vault's host has a fault; its operator sees which".into())
+                note(&mut self.troubles().lasting, &error);
+                if matches!(error, LedgerError::Damaged { .. }) {
+                    Answer::Refused(DAMAGED.into())
+                } else {
+                    Answer::NotNow("the vault's host has a fault; its journal says which".into())
+                }
             }
         }
     }
 
-    fn tell(&self, error: Option<&LedgerError>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = error.map(ToString::to_string);
+    fn pass(&self, error: &LedgerError) {
+        note(&mut self.troubles().passing, error);
     }
 
     /// Answers another host: see [`Peer`]. What came is on disk when this returns.
@@ -158,6 +196,12 @@ impl Desk {
         let reply = replica::serve(&self.vault, &payload);
         self.hosts.reply(&nonce, &reply).unwrap_or_else(|_| vec![NOT_NOW])
     }
+}
+
+fn note(trouble: &mut Option<Trouble>, error: &LedgerError) {
+    let times = trouble.as_ref().map_or(0, |trouble| trouble.times) + 1;
+    let what = error.to_string();
+    *trouble = Some(Trouble { what, times });
 }
 
 /// For a publisher in the vault's own process: other hosts hold new keys first, as for producers elsewhere.
@@ -174,5 +218,156 @@ impl Grants for Desk {
             grants: self.vault.grants_shared(producer, &wanted, &*self.replicate)?,
             until: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+    use std::time::Instant;
+
+    use sharetrail_proof::note::NoteSigner;
+
+    use super::*;
+    use crate::init::{InitOptions, init};
+    use crate::ledger::Ledger;
+    use crate::wire::{Control, ControlReply};
+
+    /// A registry that counts how often it is asked.
+    struct Counting {
+        keys: BTreeMap<Name, VerifierKey>,
+        asked: Arc<AtomicU64>,
+    }
+
+    impl Rights for Counting {
+        fn valid_keys(&self, producer: &Name) -> Result<Vec<VerifierKey>, LedgerError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Ok(self.keys.get(producer).cloned().into_iter().collect())
+        }
+    }
+
+    struct Place {
+        ledger: Ledger,
+        desk: Desk,
+        producers: BTreeMap<Name, Access>,
+        asked: Arc<AtomicU64>,
+        _folder: tempfile::TempDir,
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    /// A desk that producers `till` and `web` have a right to ask.
+    fn place() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let options = InitOptions {
+            outside: Some(folder.path().join("outside")),
+            ..InitOptions::new(name("shop.example"))
+        };
+        let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+        let vault = Arc::new(ledger.open_vault(true).unwrap());
+        let asked = Arc::new(AtomicU64::new(0));
+        let (mut keys, mut producers) = (BTreeMap::new(), BTreeMap::new());
+        for (producer, seed) in [(name("till"), 1), (name("web"), 2)] {
+            let signer = NoteSigner::from_seed(producer.as_str(), &[seed; 32]).unwrap();
+            let key = signer.verifier().clone();
+            let secret = vault.access_secret(&producer, &key);
+            let access = Access::new(ledger.facts(), &producer, key.id(), &secret);
+            producers.insert(producer.clone(), access);
+            keys.insert(producer, key);
+        }
+        let rights = Arc::new(Counting {
+            keys,
+            asked: Arc::clone(&asked),
+        });
+        Place {
+            desk: Desk::new(vault, rights, Box::new(|_| Ok(Vec::new()))),
+            ledger,
+            producers,
+            asked,
+            _folder: folder,
+        }
+    }
+
+    impl Place {
+        fn granted(&self, producer: &str, customer: &str) -> Result<(), LedgerError> {
+            let producer = name(producer);
+            let access = &self.producers[&producer];
+            let asked = access.ask(&[customer]).unwrap();
+            let reply = self.desk.answer(&producer, asked.bytes());
+            access
+                .read(&asked, &[customer], &reply, Instant::now())
+                .map(|_| ())
+        }
+    }
+
+    /// The fault: whoever reaches the bus keeps the registry busy with what cannot be a request.
+    #[test]
+    fn what_cannot_be_a_request_is_denied_without_asking_the_registry() {
+        let place = place();
+        let till = name("till");
+        let good = place.producers[&till].ask(&["customer-1"]).unwrap();
+        let good = good.bytes();
+        let mut other_version = good.to_vec();
+        other_version[0] ^= 1;
+        let mut long = good.to_vec();
+        long.resize(MAX_REQUEST_BYTES + 1, 0);
+        let short = &good[..MIN_REQUEST_BYTES - 1];
+        for bad in [&[][..], &[VERSION], short, &long[..], &other_version[..]] {
+            assert_eq!(place.desk.answer(&till, bad), [DENIED]);
+        }
+        for reserved in [OPERATOR, RECOVERY] {
+            assert_eq!(place.desk.answer(&name(reserved), good), [DENIED]);
+        }
+        assert_eq!((place.asked.load(Ordering::Relaxed), place.desk.denied()), (0, 7));
+        place.granted("till", "customer-1").unwrap();
+        assert_eq!((place.asked.load(Ordering::Relaxed), place.desk.denied()), (1, 7));
+    }
+
+    /// The fault: one customer's key is damaged, and nobody hears of it because other customers' are not; or a producer
+    /// asks again and again for what will not come.
+    #[test]
+    fn a_damaged_key_is_refused_and_stays_told() {
+        let place = place();
+        let (damaged, sound) = ("customer-damaged", "customer-sound");
+        place.granted("till", damaged).unwrap();
+        place.granted("till", sound).unwrap();
+        assert_eq!(place.desk.trouble(), None);
+        let path = place.ledger.folder().vault().join("slots");
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        // The first slot comes after a head of its size.
+        let (mut byte, at) = ([0], 160 + 100);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        for times in 1..3 {
+            let refused = place.granted("till", damaged);
+            assert!(matches!(refused, Err(LedgerError::Denied(_))));
+            place.granted("web", sound).unwrap();
+            let trouble = place.desk.trouble().unwrap();
+            assert_eq!(trouble.times, times);
+            assert!(trouble.what.contains(&path.display().to_string()));
+            assert!(!trouble.what.contains("customer-"));
+        }
+    }
+
+    /// The fault: what the log refuses looks at the other end like bad usage.
+    #[test]
+    fn a_command_that_is_refused_is_told_from_one_that_failed() {
+        let place = place();
+        let commands = Commands::new(place.desk.vault());
+        let carried_out = |outcome: Result<(), LedgerError>| {
+            let asked = commands.ask(&Control::NextStream { shard: 0 }).unwrap();
+            let (nonce, _) = commands.open(asked.bytes()).unwrap();
+            let reply = commands.reply(&nonce, &ControlReply::of(&outcome)).unwrap();
+            commands.read(&asked, &reply)
+        };
+        let refused = carried_out(Err(LedgerError::Rejected("its key has ended".into())));
+        assert!(matches!(refused, Err(LedgerError::Refused(_))));
+        let failed = carried_out(Err(LedgerError::Invalid("no such shard".into())));
+        assert!(matches!(failed, Err(LedgerError::Invalid(_))));
+        carried_out(Ok(())).unwrap();
     }
 }

@@ -251,14 +251,14 @@ mod tests {
         };
         let proof = VrfProof::parse(&[3; 80]).unwrap();
         let answer = Answer::Granted {
-            lease: Duration::from_secs(60),
+            lease: Duration::from_mins(1),
             grants: vec![grant(None), grant(Some(proof))],
         };
         let bytes = encode_answer(&answer);
         let Some(Answer::Granted { lease, grants }) = parse_answer(&bytes) else {
             panic!("a grant was encoded");
         };
-        assert_eq!((lease, grants.len()), (Duration::from_secs(60), 2));
+        assert_eq!((lease, grants.len()), (Duration::from_mins(1), 2));
         assert!(grants[0].proof.is_none() && grants[1].proof == Some(proof));
         assert!(grants.iter().all(|grant| grant.key.0 == [2; 32]));
         for length in 0..bytes.len() {

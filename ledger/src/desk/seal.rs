@@ -19,9 +19,11 @@ use crate::error::LedgerError;
 use crate::files;
 use crate::vault::SharedSecret;
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
+/// The fewest bytes of a producer's request: one with an empty payload.
+pub(super) const MIN_REQUEST_BYTES: usize = 1 + 4 + NONCE_BYTES + TAG_BYTES;
 
 /// Tells one request from every other.
 pub type Nonce = [u8; NONCE_BYTES];

@@ -12,7 +12,7 @@ use crate::ledger::Ledger;
 use crate::wire::Control;
 
 /// A change of the registry is sealed in every shard before it is answered.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+const ANSWER_WAIT: Duration = Duration::from_mins(1);
 
 /// Has the host that leads carry out a command; returns when it is done.
 pub fn command(ledger: &Ledger, control: &Control) -> Result<(), LedgerError> {

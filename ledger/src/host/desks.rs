@@ -289,6 +289,9 @@ fn serve_producers(
                 }
                 let answer = keyring.check().and_then(|()| {
                     let answer = desk.answer(&producer, &message.payload);
+                    if let Some(trouble) = desk.trouble() {
+                        common.notice(format!("customers' keys: {}", trouble.what));
+                    }
                     keyring.register().map(|()| answer)
                 });
                 match (answer, message.reply) {

@@ -22,6 +22,8 @@ use crate::wire::Held;
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a host counts as at work after its last sign of life.
 const ALIVE: Duration = Duration::from_secs(4);
+/// How long before now a host counts as heard that is met for the first time: it may be gone.
+const JUST_MET: Duration = Duration::from_secs(2);
 /// How far an archive may be behind to be waited for.
 const BEHIND_MAX: Duration = Duration::from_secs(3);
 /// How long a checkpoint waits for a second archive that kept up until then.
@@ -230,9 +232,7 @@ impl Hosts {
             let is_first = known.is_none();
             if known.is_none_or(|known| known.revision != found.revision) {
                 let met = if is_first {
-                    Instant::now()
-                        .checked_sub(ALIVE - BEAT * 2)
-                        .unwrap_or_else(Instant::now)
+                    Instant::now().checked_sub(JUST_MET).unwrap_or_else(Instant::now)
                 } else {
                     Instant::now()
                 };

@@ -25,6 +25,13 @@ struct VaultEntry {
     host: Name,
 }
 
+/// The number in the register, for whoever shows it; none where it was never written.
+pub(crate) fn registered_slots(nats: &NatsBus, runtime: &Runtime) -> Result<Option<u64>, LedgerError> {
+    let found = runtime.block_on(nats.entry(KEY))?;
+    let entry = found.and_then(|found| serde_json::from_slice::<VaultEntry>(&found.value).ok());
+    Ok(entry.map(|entry| entry.slots))
+}
+
 /// The number of slots, here and in the register.
 pub(crate) struct Keyring {
     nats: Arc<NatsBus>,

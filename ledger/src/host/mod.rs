@@ -31,6 +31,7 @@ use tokio::sync::{Notify, watch};
 pub use command::command;
 pub use folder::host_folder;
 pub(crate) use hosts::HostEntry;
+pub(crate) use keyring::registered_slots;
 pub(crate) use lease::ShardEntry;
 
 use self::desks::Desks;
@@ -46,7 +47,7 @@ use crate::sequencer::{Observer, ShardView, empty_view};
 use crate::vault::Vault;
 
 /// How long a process that is to lead all shards waits for the bus.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a host works.
 #[derive(Clone, Debug, Default)]

@@ -37,7 +37,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How long it rests after the bus, or another host, did not answer.
 const REST: Duration = Duration::from_millis(500);
 /// How long the same thing is not told again.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
+const TOLD_AGAIN: Duration = Duration::from_mins(1);
 /// Leaves that are sooner copied from a peer than read from the stream.
 const FAR_LEAVES: u64 = 200_000;
 
@@ -202,7 +202,9 @@ impl Post {
         sequencer.pass_gaps();
         destroy_erased(&self.common.vault, sequencer.erased_labels(), &mut notices)?;
         self.sequencer = Some(sequencer);
-        notices.into_iter().for_each(|text| self.common.notice(text));
+        for text in notices {
+            self.common.notice(text);
+        }
         Ok(())
     }
 

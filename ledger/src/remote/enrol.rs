@@ -220,10 +220,9 @@ fn write_users(ledger: &Ledger) -> Result<PathBuf, LedgerError> {
     let mut text = HEAD.to_owned();
     for (list, prefix) in [("HOSTS", "host-"), ("PRODUCERS", "producer-")] {
         let mut users = String::new();
-        for name in names
-            .iter()
-            .filter(|name| name.starts_with(prefix) && name.ends_with(".conf"))
-        {
+        for name in names.iter().filter(|name| {
+            name.starts_with(prefix) && Path::new(name).extension().is_some_and(|kind| kind == "conf")
+        }) {
             let path = folder.join(name);
             let user = fs::read_to_string(&path).at("read", &path)?;
             users.push_str("\n  ");

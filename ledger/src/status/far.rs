@@ -4,12 +4,13 @@
 //! Trust: none; it is shown beside what the archive says.
 
 use sharetrail_proof::name::Name;
+use tokio::runtime::Runtime;
 
 use super::{BusStatus, HostStatus, LeaseStatus};
 use crate::bus::nats::ReplicaState;
 use crate::bus::{self, Bus, BusNames, NatsBus, StreamInfo};
 use crate::error::LedgerError;
-use crate::host::{HostEntry, ShardEntry, runtime};
+use crate::host::{HostEntry, ShardEntry, registered_slots, runtime};
 use crate::ledger::Ledger;
 use crate::sequencer::stated;
 
@@ -41,6 +42,9 @@ pub(super) fn look(ledger: &Ledger) -> Result<(Option<BusStatus>, Vec<Seen>), Le
         risks: Vec::new(),
         cannot_check: None,
         hosts: Vec::new(),
+        keys_registered: None,
+        keys_here: None,
+        problems: Vec::new(),
     };
     let looked = ledger
         .connect()
@@ -70,6 +74,7 @@ fn look_far(ledger: &Ledger, nats: &NatsBus, status: &mut BusStatus) -> Result<V
             });
         }
     }
+    look_at_keys(ledger, nats, &runtime, status)?;
     (0..ledger.shards())
         .map(|shard| {
             let mut seen = Seen::default();
@@ -97,6 +102,33 @@ fn look_far(ledger: &Ledger, nats: &NatsBus, status: &mut BusStatus) -> Result<V
             Ok(seen)
         })
         .collect()
+}
+
+/// Whether the vault here holds every key that was ever given out.
+fn look_at_keys(
+    ledger: &Ledger,
+    nats: &NatsBus,
+    runtime: &Runtime,
+    status: &mut BusStatus,
+) -> Result<(), LedgerError> {
+    // Before the vault is read: hosts hold a key before it is registered.
+    let registered = registered_slots(nats, runtime)?.unwrap_or_default();
+    status.keys_registered = Some(registered);
+    let here = match ledger.vault() {
+        Ok(vault) => u64::from(vault.slot_count()),
+        Err(error) => {
+            status.problems.push(error.to_string());
+            return Ok(());
+        }
+    };
+    status.keys_here = Some(here);
+    if here < registered {
+        status.problems.push(format!(
+            "{} of {registered} customers' keys are missing on this host; start the host that has them",
+            registered - here
+        ));
+    }
+    Ok(())
 }
 
 /// What the replicas of a stream do not agree on. One that lags says so itself and is no alarm.

@@ -19,7 +19,7 @@ use crate::promises::{NOTHING, all, frames, keeps_its_promises, put, serves_many
 use crate::support::{name, wait};
 
 /// For whatever must happen, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn start(options: Options) -> Cluster {
     Cluster::start(options).unwrap_or_else(|error| panic!("{error}"))
@@ -270,7 +270,7 @@ fn nats_server_keeps_a_register_that_changes_from_a_known_revision_only() {
     let found = wait(bus.entry(&shard)).unwrap().unwrap();
     assert_eq!((found.value, found.revision), (b"two".to_vec(), second));
     wait(bus.update(&host, Vec::new(), 0)).unwrap().unwrap();
-    assert_eq!(wait(bus.keys("host.")).unwrap(), [host.clone()]);
+    assert_eq!(wait(bus.keys("host.")).unwrap(), std::slice::from_ref(&host));
     assert_eq!(wait(bus.keys("")).unwrap(), [host, shard.clone()]);
     let winners: usize = std::thread::scope(|scope| {
         let writers: Vec<_> = [&bus, &other, &bus, &other]

@@ -111,7 +111,7 @@ fn hosts_that_pull_from_each_other_end_up_the_same() {
     let copy = hosts.ledger.beside("second");
     hosts.second.stop().unwrap();
     let vault = Ledger::open(&copy).unwrap().vault().unwrap();
-    assert_eq!(vault.customers() as usize, all.len());
+    assert_eq!(vault.customers(), all.len() as u64);
 }
 
 /// The fault: two hosts make different keys for one customer, and what is sealed under one opens nowhere else.

@@ -3,11 +3,15 @@
 //! In scope: telling of the first promise, cutting the same events again, evidence for receipts. Out of scope: the order of
 //! things ([`super`]). Trust: frames come from this process or from its outbox, and were parsed before.
 
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use sharetrail_ledger::{Chain, Cut, LedgerError};
 use sharetrail_proof::entry::BATCH;
 use sharetrail_proof::frame::Frame;
+use sharetrail_proof::note::NoteSigner;
 
 use super::line::Waiting;
 use super::news::Sealed;
@@ -47,15 +51,32 @@ pub(super) fn accepted(frame: &mut Waiting) {
     }
 }
 
-/// The frame's events, but for one, in the chain's next batch; nothing if none is left.
+/// What the work came to; nothing if it panicked.
+pub(super) async fn unless_it_panics<F: Future>(work: F) -> Option<F::Output> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        // Whatever the panic left half done is only told of and given up.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
+
+/// Whether this key signed the frame.
+pub(super) fn is_signed_by(frame: &Waiting, signer: &NoteSigner) -> bool {
+    let parsed = Frame::parse(&frame.kept.bytes);
+    parsed.is_ok_and(|frame| frame.note.verify(signer.verifier()).is_ok())
+}
+
+/// The frame's events, but for those, in the chain's next batch; nothing if none is left.
 pub(super) fn cut_anew(
     chain: &mut Chain,
     round: u64,
     frame: &Waiting,
-    without: Option<usize>,
+    without: &Range<usize>,
 ) -> Option<Waiting> {
     let parsed = Frame::parse(&frame.kept.bytes).expect("it was parsed when it was put in the line");
-    let stays = |position: &usize| Some(*position) != without;
+    let stays = |position: &usize| !without.contains(position);
     let places: Vec<usize> = (0..parsed.entries.len()).filter(stays).collect();
     if places.is_empty() {
         return None;

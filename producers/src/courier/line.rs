@@ -2,7 +2,9 @@
 //!
 //! In scope: decisions, without disk, bus or clock (callers pass the time). A frame is sent again, with all behind it,
 //! when its stream is not the one it was acknowledged on, ends before it, was decided on past it without a word about it,
-//! or when nothing moves. Out of scope: doing it ([`super`]). Trust: news was checked ([`super::news`]).
+//! or when nothing moves. A chain is given up only if the log is said, again and again, to stand where nothing of this line
+//! follows: what silence hides may be on record, and would be there twice. Out of scope: doing it ([`super`]).
+//! Trust: news was checked ([`super::news`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafHash};
 use sharetrail_proof::name::ChainId;
 
-use super::news::{Answer, Asked, News, Rejected, Sealed};
+use super::news::{Answer, Asked, News, Rejected, Sealed, Standing};
 use crate::outbox::KeptFrame;
 use crate::settle::Told;
 use crate::tickets::Ticket;
@@ -30,9 +32,9 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 const LAST_GRACE: Duration = Duration::from_secs(3);
 /// Nothing moved for so long, while there is news: all is sent again.
 const STALL: Duration = Duration::from_secs(30);
-/// How often a frame is passed over without a word before its chain is given up: at once it cannot follow, or so it seems.
-const UNANSWERED_MAX: u32 = 10;
-const UNANSWERED_AFTER_A_HOLE_MAX: u32 = 3;
+/// How often the log must be told to stand where nothing follows, each time about what was sent again, before a chain is
+/// given up: an answer may be about what came before, and that of a batch which is on record may have been lost.
+const DOUBTS_MAX: u32 = 3;
 
 /// A frame that waits to be sealed.
 pub(crate) struct Waiting {
@@ -150,7 +152,9 @@ pub(crate) struct Line {
     /// The stream that was last heard of.
     stream: Option<String>,
     moved: Instant,
-    unanswered: u32,
+    /// Where the log has the chain, as it was last told in this pass.
+    standing: Option<Standing>,
+    doubts: u32,
 }
 
 impl Line {
@@ -164,7 +168,8 @@ impl Line {
             base,
             stream: None,
             moved: now,
-            unanswered: 0,
+            standing: None,
+            doubts: 0,
         }
     }
 
@@ -174,6 +179,10 @@ impl Line {
 
     pub(crate) fn has_room(&self) -> bool {
         self.frames.len() < FRAMES_MAX && self.bytes < BYTES_MAX
+    }
+
+    pub(crate) fn first(&self) -> Option<&Waiting> {
+        self.frames.front()
     }
 
     pub(crate) fn last(&self) -> Option<&Waiting> {
@@ -190,7 +199,7 @@ impl Line {
 
     /// Takes all frames out.
     pub(crate) fn take(&mut self) -> VecDeque<Waiting> {
-        (self.bytes, self.to_send) = (0, 0);
+        (self.bytes, self.to_send, self.standing) = (0, 0, None);
         self.pass += 1;
         std::mem::take(&mut self.frames)
     }
@@ -198,7 +207,7 @@ impl Line {
     /// Goes on with a chain whose next batch names `base`; there are no frames in the line then.
     pub(crate) fn go_on(&mut self, chain: ChainId, base: Hash, now: Instant) {
         (self.chain, self.base) = (chain, Some(base));
-        (self.moved, self.unanswered) = (now, 0);
+        (self.moved, self.standing, self.doubts) = (now, None, 0);
     }
 
     /// The next frame to hand to the bus, if there is one that was not handed to it in this pass.
@@ -251,7 +260,7 @@ impl Line {
     }
 
     fn send_again(&mut self, now: Instant) {
-        (self.to_send, self.moved) = (0, now);
+        (self.to_send, self.moved, self.standing) = (0, now, None);
         self.pass += 1;
         self.frames.iter_mut().for_each(Waiting::forget_bus);
     }
@@ -265,6 +274,7 @@ impl Line {
     /// What news of the shard means.
     pub(crate) fn hear(&mut self, news: &News, now: Instant) -> Result<Step, LedgerError> {
         self.stream = Some(news.stream.clone());
+        self.standing = news.answers.standing(self.chain).or(self.standing);
         let mut answers = Vec::with_capacity(self.frames.len());
         for frame in &mut self.frames {
             let answer = match &frame.sealed {
@@ -291,7 +301,8 @@ impl Line {
             let frame = self.frames.pop_front().expect("looked at above");
             self.bytes -= frame.kept.bytes.len();
             self.to_send = self.to_send.saturating_sub(1);
-            (self.base, self.moved, self.unanswered) = (Some(frame.hash), now, 0);
+            (self.base, self.moved) = (Some(frame.hash), now);
+            (self.standing, self.doubts) = (None, 0);
             settled.push((frame, sealed));
         }
         settled
@@ -302,26 +313,44 @@ impl Line {
         let overtaken = self.frames.iter().any(|frame| frame.sealed.is_some());
         let was_unproven = matches!(first, Answer::Unproven);
         match first {
-            Answer::Rejected(rejected) if !overtaken => return Then::SetBack(rejected),
+            Answer::Rejected(rejected) if !overtaken && self.is_about_this(&rejected, news) => {
+                return Then::SetBack(rejected);
+            }
             Answer::Taken if !overtaken => return Then::BeginAnew,
             _ => {}
         }
         let Some(why) = self.is_lost(news, now) else {
             return Then::GoOn;
         };
-        if why == PASSED_OVER && !was_unproven && !overtaken {
-            self.unanswered += 1;
-            let most = if self.follows_a_hole() {
-                UNANSWERED_AFTER_A_HOLE_MAX
-            } else {
-                UNANSWERED_MAX
-            };
-            if self.unanswered >= most {
+        if why == PASSED_OVER && !was_unproven && !overtaken && self.nothing_follows() {
+            self.doubts += 1;
+            if self.doubts >= DOUBTS_MAX {
                 return Then::BeginAnew;
             }
         }
         self.send_again(now);
         Then::SendAgain(why)
+    }
+
+    /// Whether a rejection is of the first frame as it is now. One that names no entry may be of the same note under an
+    /// earlier key, of which a copy is still on the bus: it counts once these very bytes were decided on.
+    fn is_about_this(&self, rejected: &Rejected, news: &News) -> bool {
+        let acked = self.frames.front().and_then(|frame| frame.acked.as_ref());
+        let seq = rejected.seq.unwrap_or(news.seq);
+        rejected.position.is_some() || acked.is_some_and(|acked| acked.seq <= seq)
+    }
+
+    /// Whether the log, as it was told, stands where no frame of this line can follow.
+    fn nothing_follows(&self) -> bool {
+        let (Some(Standing { next, prev }), Some(last)) = (self.standing, self.frames.back()) else {
+            return false;
+        };
+        if last.kept.number + 1 == next {
+            return prev != Some(last.hash);
+        }
+        let due = self.frames.iter().find(|frame| frame.kept.number == next);
+        // What number 0 names is the genesis entry, always.
+        due.is_none_or(|due| prev.is_some_and(|prev| prev != due.prev))
     }
 
     /// Why the first frame must be taken for lost, if it must.
@@ -345,4 +374,5 @@ impl Line {
     }
 }
 
-const PASSED_OVER: &str = "the sequencer is past it and did not tell of it";
+const PASSED_OVER: &str = "the sequencer is past it and did not let it in, or its answer was lost. If this goes on, see \
+                           whether the producer's key is registered";

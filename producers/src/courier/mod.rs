@@ -5,6 +5,9 @@
 //! events ─ cut, keep (one sync) ─ line ─ bus, one frame in flight ─ acknowledged: accepted
 //!                                  └─ news: proven → sealed; rejected → cut anew under the same number; lost → sent again
 //! ```
+//! At most 64 frames or 16 MiB of them a shard wait in the line, on disk. What is beyond waits in memory, a few batches, and
+//! then in whoever hands it in: while the bus is away, publishing stands still once the line is full.
+//!
 //! In scope: doing this in order, and going on after whatever the bus does. Out of scope: what news means ([`line`]),
 //! files ([`crate::outbox`]). A frame that was acknowledged once is never given up: if the bus ends for good, it stays in
 //! the outbox. Trust: as its parts.
@@ -16,6 +19,7 @@ mod news;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::frames::Ending;
-use self::frames::{accepted, evidence};
+use self::frames::{accepted, evidence, unless_it_panics};
 use self::line::{Line, Step, Then, Waiting};
 use self::news::Sealed;
 pub(crate) use self::news::{News, from_bus, from_view};
@@ -61,6 +65,15 @@ pub(crate) struct Office {
     pub(crate) index_is_alone: bool,
     /// What ended a courier, if one has ended early.
     pub(crate) ended: Mutex<Option<Ending>>,
+    /// Events that an earlier run left in the outbox and that were rejected since.
+    pub(crate) left_over_rejected: AtomicU64,
+}
+
+impl Office {
+    /// What ended a courier, if one has ended early.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The courier of one shard.
@@ -70,6 +83,8 @@ pub(crate) struct Courier {
     chain: Chain,
     outbox: Arc<Mutex<ShardOutbox>>,
     line: Line,
+    /// Batches that are being cut and are not in the line yet.
+    taken: Vec<Vec<BatchEvent>>,
     /// Number and `prev` of the next batch where the line is empty.
     tail: (u64, Hash),
     round: u64,
@@ -116,7 +131,9 @@ impl Courier {
             notices,
             ..
         } = opened;
-        notices.into_iter().for_each(|notice| office.notices.say(notice));
+        for notice in notices {
+            office.notices.say(notice);
+        }
         let (id, mark, now) = (outbox.chain(), outbox.mark(), Instant::now());
         let chain = Chain::begin(&office.facts, &office.signer, shard, id)?;
         let noted = mark.map(|mark| (mark.number, mark.hash));
@@ -130,10 +147,10 @@ impl Courier {
         let mut line = Line::new(id, base.or(begins.then(|| chain.genesis())), now);
         for kept in unsealed {
             round = round.max(kept.round);
-            office.settler.moving.still_on_their_way(&kept.names);
             let (number, tickets) = (kept.number, vec![None; kept.names.len()]);
             match Waiting::of(kept, id, tickets) {
                 Some(mut waiting) => {
+                    office.settler.moving.still_on_their_way(&waiting.kept.names);
                     waiting.accepted = true;
                     line.push(waiting, now);
                 }
@@ -148,6 +165,7 @@ impl Courier {
             chain,
             outbox: Arc::new(Mutex::new(outbox)),
             line,
+            taken: Vec::new(),
             tail,
             round,
             mark,
@@ -165,6 +183,32 @@ impl Courier {
     pub(crate) async fn run(
         mut self,
         mut batches: mpsc::Receiver<Vec<BatchEvent>>,
+        news: mpsc::Receiver<News>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let worked = unless_it_panics(self.work(&mut batches, news, stop)).await;
+        if worked.is_none() {
+            self.end(Ending::Stopped(
+                "its courier panicked, which is a fault of this program".into(),
+            ));
+        }
+        batches.close();
+        let ending = self.ended.clone().unwrap_or_else(|| {
+            Ending::Stopped(
+                "it ended before it heard that the event is on record; what was accepted is in the outbox and goes on \
+                 at the next start"
+                    .into(),
+            )
+        });
+        self.let_go(&ending);
+        while let Some(batch) = batches.recv().await {
+            self.refuse(&batch, &ending);
+        }
+    }
+
+    async fn work(
+        &mut self,
+        batches: &mut mpsc::Receiver<Vec<BatchEvent>>,
         mut news: mpsc::Receiver<News>,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -183,7 +227,7 @@ impl Courier {
                     None => self.end(Ending::Stopped("nothing is heard of the ledger any more".into())),
                 },
                 batch = batches.recv(), if takes => match batch {
-                    Some(batch) => self.take_in(batch, &mut batches).await,
+                    Some(batch) => self.take_in(batch, batches).await,
                     None => is_open = false,
                 },
                 changed = stop.changed() => if changed.is_err() { break },
@@ -192,16 +236,6 @@ impl Courier {
             self.note_sealed(false).await;
         }
         self.note_sealed(true).await;
-        batches.close();
-        let ending = Ending::Stopped(
-            "it ended before it heard that the event is on record; what was accepted is in the outbox and goes on at \
-             the next start"
-                .into(),
-        );
-        self.let_go(&ending);
-        while let Some(batch) = batches.recv().await {
-            self.refuse(&batch, &ending);
-        }
     }
 
     fn launch(&mut self, flight: &mut Option<Flight>) {
@@ -252,17 +286,18 @@ impl Courier {
             self.refuse(&first, &ending);
             return;
         }
-        let (mut batches, now) = (vec![first], Instant::now());
-        while batches.len() < 8
+        let now = Instant::now();
+        self.taken.push(first);
+        while self.taken.len() < 8
             && let Ok(next) = more.try_recv()
         {
-            batches.push(next);
+            self.taken.push(next);
         }
         let tail = self.line.last().map(|last| (last.kept.number + 1, last.hash));
         let (next, prev) = tail.unwrap_or(self.tail);
         self.chain.resume_at(next, prev);
         let (chain, round) = (self.chain.id(), self.round);
-        let cut = |batch: Vec<BatchEvent>| {
+        let cut = |batch: &Vec<BatchEvent>| {
             let entries: Vec<&[u8]> = batch.iter().map(|event| &event.entry[..]).collect();
             let sealed: Vec<&[u8]> = batch.iter().map(|event| event.sealed.as_slice()).collect();
             let Cut { number, frame, .. } = self.chain.cut(&entries, &sealed);
@@ -272,10 +307,11 @@ impl Courier {
                 bytes: Arc::new(frame),
                 names: batch.iter().map(|event| event.name).collect(),
             };
-            let tickets = batch.into_iter().map(|event| Some(event.ticket)).collect();
+            let tickets = batch.iter().map(|event| Some(event.ticket.clone())).collect();
             Waiting::of(kept, chain, tickets).expect("the chain cuts frames of its own")
         };
-        let frames: Vec<Waiting> = batches.into_iter().map(cut).collect();
+        let frames: Vec<Waiting> = self.taken.iter().map(cut).collect();
+        self.taken.clear();
         let kept: Vec<KeptFrame> = frames.iter().map(|frame| frame.kept.clone()).collect();
         let done = self.on_disk(move |outbox| outbox.keep(&kept)).await;
         match done {
@@ -394,13 +430,22 @@ impl Courier {
         self.office
             .notices
             .say_once_a_minute(&format!("silence {shard}"), || {
-                format!("shard {shard}: nothing was heard of its sequencer for {seconds} s; waiting for it")
+                format!(
+                    "shard {shard}: nothing was heard of its sequencer for {seconds} s; it is waited for. If no host \
+                     serves the ledger, start `sharetrail serve`"
+                )
             });
     }
 
     /// The bus takes nothing more: all who wait are told, and the frames stay in the outbox.
     fn end(&mut self, ending: Ending) {
         self.let_go(&ending);
+        let error = ending.error();
+        self.office
+            .notices
+            .say_once_a_minute(&format!("ended {error}"), || {
+                format!("{error}. What was accepted is in the outbox and goes on at the next start")
+            });
         let mut ended = self.office.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.get_or_insert_with(|| ending.clone());
         drop(ended);
@@ -408,6 +453,9 @@ impl Courier {
     }
 
     fn let_go(&mut self, ending: &Ending) {
+        for batch in std::mem::take(&mut self.taken) {
+            self.refuse(&batch, ending);
+        }
         for frame in self.line.take() {
             self.office.settler.refused(&frame.told(), &|| ending.error());
         }

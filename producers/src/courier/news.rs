@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sharetrail_ledger::bus::{Bus, StreamSeq};
 use sharetrail_ledger::remote::VerifiedHeads;
-use sharetrail_ledger::wire::{RejectedNote, SealedBatch};
+use sharetrail_ledger::wire::{ChainNumber, RejectedNote, SealedBatch};
 use sharetrail_ledger::{Ledger, LedgerError, ShardView};
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize};
 use sharetrail_proof::name::ChainId;
@@ -48,6 +48,8 @@ pub(crate) enum Answers {
         sealed: Vec<SealedBatch>,
         /// Batches that were not let in.
         rejected: Vec<RejectedNote>,
+        /// Where chains stand that a batch came for which does not continue them.
+        heads: Vec<ChainNumber>,
     },
     /// As the archive here has it.
     Seen {
@@ -83,9 +85,20 @@ pub(crate) struct Sealed {
     pub(crate) proof: Option<(InclusionProof, String)>,
 }
 
+/// Where the log has a chain.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    /// The number that is due.
+    pub(crate) next: u64,
+    /// The hash of the last note's text; none where no batch of the chain is on record.
+    pub(crate) prev: Option<Hash>,
+}
+
 /// Why a frame was not let in.
 #[derive(Clone)]
 pub(crate) struct Rejected {
+    /// The message it came in, where that is known: the same note may have come before, under another signature.
+    pub(crate) seq: Option<StreamSeq>,
     /// The entry at fault, where it is one.
     pub(crate) position: Option<usize>,
     pub(crate) reason: String,
@@ -111,8 +124,30 @@ impl Answers {
                 note,
                 sealed,
                 rejected,
+                ..
             } => Ok(told(asked, (*size, root, note.as_str()), sealed, rejected)),
             Self::Seen { ledger, shard, view } => seen(asked, ledger, *shard, view),
+        }
+    }
+
+    /// Where the log has the chain, if something is said of it.
+    pub(crate) fn standing(&self, chain: ChainId) -> Option<Standing> {
+        match self {
+            Self::Told { heads, .. } => {
+                let head = heads.iter().rev().find(|head| head.chain == chain)?;
+                let prev = (head.next > 0).then_some(head.prev);
+                Some(Standing {
+                    next: head.next,
+                    prev,
+                })
+            }
+            Self::Seen { view, .. } => Some(match view.heads.get(&chain) {
+                Some(head) => Standing {
+                    next: head.number + 1,
+                    prev: Some(head.hash),
+                },
+                None => Standing { next: 0, prev: None },
+            }),
         }
     }
 }
@@ -143,6 +178,7 @@ fn told(
         .find(|note| note.chain == asked.chain && note.number == asked.number && note.hash == *asked.hash);
     note.map_or(answer, |note| {
         Answer::Rejected(Rejected {
+            seq: None,
             position: note.position,
             reason: note.reason.clone(),
         })
@@ -168,6 +204,7 @@ fn seen(asked: &Asked<'_>, ledger: &Ledger, shard: u32, view: &ShardView) -> Res
     let rejected = rejected.filter(|one| one.number == asked.number && one.hash == *asked.hash);
     Ok(rejected.map_or(Answer::Nothing, |one| {
         Answer::Rejected(Rejected {
+            seq: Some(one.seq),
             position: one.position,
             reason: one.reason.clone(),
         })
@@ -203,6 +240,7 @@ fn of_heads(verified: &VerifiedHeads) -> News {
             note: heads.checkpoint.clone(),
             sealed: heads.sealed.clone(),
             rejected: heads.rejected.clone(),
+            heads: heads.heads.clone(),
         },
     }
 }

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sharetrail_ledger::bus::BusSettings;
 use sharetrail_ledger::{Chain, Cut, Engine, InitOptions, Ledger, init, keys};
 use sharetrail_producers::{Event, Publisher, RecordSummary};
 use sharetrail_proof::entry::{EVENT, ErasureEntry};
@@ -63,12 +64,20 @@ pub(crate) struct TestLedger {
 
 impl TestLedger {
     pub(crate) fn new(shards: u32) -> Self {
+        Self::over(shards, None)
+    }
+
+    /// With its bus on a server, where one is named.
+    pub(crate) fn over(shards: u32, bus: Option<BusSettings>) -> Self {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let root = folders[0].path().join("ledger");
         let base = InitOptions::new(name("shop.example"));
         let options = InitOptions {
             shards,
             outside: Some(folders[1].path().to_owned()),
+            // A server of a test keeps its files where temporary ones lie.
+            accept_risk: bus.is_some(),
+            bus,
             ..base
         };
         init(&root, &options).unwrap();

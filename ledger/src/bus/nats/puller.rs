@@ -353,15 +353,14 @@ impl Puller {
                 message = consumer.subscriber.next() => {
                     let message = message.ok_or_else(|| Broken::ForNow("the subscription ended".into()))?;
                     alive = Instant::now();
-                    match message.status {
-                        Some(status) => match self.status(consumer, status, &message)? {
+                    if let Some(status) = message.status {
+                        match said(consumer, status, &message)? {
                             Next::More => {}
                             other => return Ok(other),
-                        },
-                        None => {
-                            self.message(consumer, message)?;
-                            left -= 1;
                         }
+                    } else {
+                        self.message(consumer, message)?;
+                        left -= 1;
                     }
                 }
                 () = sleep(LOOK) => {
@@ -412,38 +411,6 @@ impl Puller {
         self.arrivals.send_modify(|count| *count += 1);
         Ok(())
     }
-
-    fn status(&self, consumer: &Consumer, status: StatusCode, message: &BusMessage) -> Result<Next, Broken> {
-        let description = message.description.as_deref().unwrap_or_default();
-        match status {
-            StatusCode::IDLE_HEARTBEAT => {
-                let told = message
-                    .headers
-                    .as_ref()
-                    .and_then(|headers| headers.get("Nats-Last-Consumer"));
-                let sent = told.and_then(|value| value.as_str().parse::<u64>().ok());
-                if sent.is_some_and(|sent| sent != consumer.delivered) {
-                    return Err(Broken::ForNow("messages were lost on the way".into()));
-                }
-                Ok(Next::More)
-            }
-            StatusCode::TIMEOUT => Ok(Next::Idle),
-            StatusCode::NOT_FOUND => Ok(Next::Over),
-            StatusCode::REQUEST_TERMINATED if description.contains("Exceeds MaxBytes") => {
-                let full = message
-                    .headers
-                    .as_ref()
-                    .and_then(|headers| headers.get("Nats-Pending-Bytes"));
-                let full = full.and_then(|value| value.as_str().parse::<usize>().ok());
-                let nothing_came = full.is_some_and(|bytes| bytes >= PULL_BYTES);
-                Ok(if nothing_came { Next::TooSmall } else { Next::Over })
-            }
-            StatusCode::REQUEST_TERMINATED if description.contains("Batch Completed") => Ok(Next::Over),
-            other => Err(Broken::ForNow(format!(
-                "the consumer ended: {other} {description}"
-            ))),
-        }
-    }
 }
 
 /// Asks the consumer for the next messages; `bytes_max` 0: however large they are.
@@ -468,4 +435,37 @@ async fn pull(consumer: &Consumer, messages: u64, bytes_max: usize) -> Result<()
 
 fn nanoseconds(duration: Duration) -> Value {
     json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// What a message without content says of the pull.
+fn said(consumer: &Consumer, status: StatusCode, message: &BusMessage) -> Result<Next, Broken> {
+    let description = message.description.as_deref().unwrap_or_default();
+    match status {
+        StatusCode::IDLE_HEARTBEAT => {
+            let told = message
+                .headers
+                .as_ref()
+                .and_then(|headers| headers.get("Nats-Last-Consumer"));
+            let sent = told.and_then(|value| value.as_str().parse::<u64>().ok());
+            if sent.is_some_and(|sent| sent != consumer.delivered) {
+                return Err(Broken::ForNow("messages were lost on the way".into()));
+            }
+            Ok(Next::More)
+        }
+        StatusCode::TIMEOUT => Ok(Next::Idle),
+        StatusCode::NOT_FOUND => Ok(Next::Over),
+        StatusCode::REQUEST_TERMINATED if description.contains("Exceeds MaxBytes") => {
+            let full = message
+                .headers
+                .as_ref()
+                .and_then(|headers| headers.get("Nats-Pending-Bytes"));
+            let full = full.and_then(|value| value.as_str().parse::<usize>().ok());
+            let nothing_came = full.is_some_and(|bytes| bytes >= PULL_BYTES);
+            Ok(if nothing_came { Next::TooSmall } else { Next::Over })
+        }
+        StatusCode::REQUEST_TERMINATED if description.contains("Batch Completed") => Ok(Next::Over),
+        other => Err(Broken::ForNow(format!(
+            "the consumer ended: {other} {description}"
+        ))),
+    }
 }

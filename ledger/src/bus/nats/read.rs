@@ -236,19 +236,19 @@ mod tests {
 
     use super::*;
 
-    fn message(seq: u64) -> Option<Message> {
-        Some(Message {
+    fn message(seq: u64) -> Message {
+        Message {
             seq: StreamSeq(seq),
             producer: Name::new("till").unwrap(),
             frame: vec![0; 100],
-        })
+        }
     }
 
     #[test]
     fn a_buffer_gives_at_least_one_message_and_about_as_many_bytes_as_asked() {
         let mut buffer = Buffer::default();
         for seq in 1..=6 {
-            buffer.push(message(seq), seq == 6);
+            buffer.push(Some(message(seq)), seq == 6);
         }
         for (bytes_max, expected) in [(0, 1), (100, 1), (101, 2), (10_000, 2)] {
             assert!(
@@ -280,7 +280,7 @@ mod tests {
         );
         buffer.connected(false);
         assert!(matches!(buffer.take(1), Taken::Wait), "more is on its way");
-        buffer.push(message(1), false);
+        buffer.push(Some(message(1)), false);
         buffer.fail(LedgerError::Stopped("over".into()));
         assert!(
             matches!(buffer.take(1), Taken::Messages(_)),

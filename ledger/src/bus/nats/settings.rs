@@ -86,6 +86,10 @@ impl BusSettings {
         if self.urls().is_empty() {
             return wrong("`url` names no server; write nats://HOST:4222".into());
         }
+        // It would be copied into every producer's folder, and shown.
+        if self.url.contains('@') {
+            return wrong("`url` names a user or a password; use `nkey` or `creds`".into());
+        }
         if ![1, 3, 5].contains(&self.replicas) {
             return wrong(format!("`replicas` is 1, 3 or 5, not {}", self.replicas));
         }
@@ -132,6 +136,8 @@ mod tests {
         let key = Some(PathBuf::from("key"));
         let bad = [
             BusSettings::new(" , "),
+            BusSettings::new("nats://a:1, nats://user:word@b:2"),
+            BusSettings::new("tls://token@a:1"),
             BusSettings {
                 replicas: 2,
                 ..good.clone()

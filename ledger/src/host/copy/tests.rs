@@ -257,7 +257,9 @@ fn copy(sequencer: &mut Sequencer, peers: &[Peer], known: &[Known]) -> Result<Co
 /// Tiles are asked for only where an answer does not reach the signed checkpoint.
 fn other_tiles(path: &str, mut body: Vec<u8>) -> Vec<u8> {
     if path.contains("/tile/") {
-        body.iter_mut().for_each(|byte| *byte ^= 1);
+        for byte in &mut *body {
+            *byte ^= 1;
+        }
     }
     body
 }

@@ -50,7 +50,7 @@ impl Post {
             (lease.is_free(), lease.holder().cloned())
         };
         if is_free {
-            return self.take_over(entry.map(|entry| entry.head));
+            return self.take_over(entry.as_ref().map(|entry| &entry.head));
         }
         if *self.part.borrow() == Part::Beginning
             && (self.common.shares || self.began.elapsed() > LEASE + SIGN_OF_LIFE)
@@ -101,7 +101,7 @@ impl Post {
         match sequencer.has(size, &root)? {
             Some(true) if sequencer.size() == size => self.hold(head, size, root),
             // Nothing is signed before it is registered: the register went back, and whoever knows more goes first.
-            Some(true) if sequencer.published_size()? > size => self.take_over(Some(head.clone())),
+            Some(true) if sequencer.published_size()? > size => self.take_over(Some(head)),
             // What is here and not registered came from the same stream; whoever leads will get there.
             Some(true) => Ok(false),
             Some(false) => {

@@ -46,9 +46,9 @@ impl Gate for LeaderGate {
 /// Leading.
 impl Post {
     /// Takes the lease if this archive holds all that was registered, and more than was ever signed here.
-    pub(super) fn take_over(&mut self, registered: Option<Head>) -> Result<bool, LedgerError> {
+    pub(super) fn take_over(&mut self, registered: Option<&Head>) -> Result<bool, LedgerError> {
         let previous = held(&self.lease).holder().cloned();
-        let stated_there = registered.as_ref().and_then(|head| stated(&head.checkpoint));
+        let stated_there = registered.and_then(|head| stated(&head.checkpoint));
         let there = stated_there.map_or(TreeSize(0), |(size, _)| size);
         let must_reach = self
             .must_reach

@@ -1,7 +1,8 @@
 //! The courier against a bus that loses, repeats and fails, and a sequencer that is told in a few lines.
 //!
 //! In scope: every accepted event on record exactly once and in order, the same bytes after a restart, rejections, a stream
-//! that is made anew, a hole in the outbox. Out of scope: the outbox's files (`tests/outbox`), a real bus.
+//! that is made anew, a hole in the outbox, silence, a rotated key, a number that is another's, a panic. Out of scope: the
+//! outbox's files (`tests/outbox`), a real bus.
 
 mod world;
 
@@ -93,12 +94,14 @@ fn an_offender_goes_alone() {
             world.run(&[vec![8]]);
             assert_eq!(world.on_record(), [1, 3, 4, 7, 8]);
             assert!(world.notices() >= 3);
+            assert_eq!(world.left_over_rejected(), 3);
         } else {
             let told = world.run(&batches);
             assert_eq!(world.on_record(), [1, 3, 4, 7]);
             assert_eq!(told.sealed(), [1, 3, 4, 7]);
             let refused = told.refused();
             assert_eq!(refused.keys().copied().collect::<Vec<u64>>(), [2, 5, 6]);
+            assert_eq!(world.left_over_rejected(), 0);
             assert!(
                 refused
                     .values()
@@ -153,6 +156,75 @@ fn a_hole_in_the_outbox_does_not_stop_what_is_behind_it() {
     let told = world.run(&[vec![4]]);
     assert_eq!((world.on_record(), told.sealed()), (vec![1, 3, 4], vec![4]));
     assert_eq!(world.chains(), 2);
+}
+
+/// The fault: a chain is given up because nothing is heard of it, and what was on record all the time is recorded again.
+#[test]
+fn silence_never_begins_another_chain() {
+    let world = World::new();
+    world.go_mute_until(12);
+    let told = world.run(&[vec![1, 2]]);
+    assert_eq!((world.on_record(), told.sealed()), (vec![1, 2], vec![1, 2]));
+    let sent = world.sent();
+    assert!(sent.len() >= 12 && sent.iter().all(|frame| *frame == sent[0]));
+    assert!(world.notices() > 0);
+}
+
+/// The fault: where another batch took the number, nothing is recorded any more, and nobody is told.
+#[test]
+fn a_number_that_is_anothers_begins_another_chain() {
+    let world = World::new();
+    world.run(&[vec![1]]);
+    world.use_up_a_number();
+    let told = world.run(&[vec![2], vec![3]]);
+    assert_eq!((world.on_record(), told.sealed()), (vec![1, 2, 3], vec![2, 3]));
+    assert_eq!((world.chains(), world.outbox_is_empty()), (2, true));
+    assert!(world.notices() > 0);
+}
+
+/// The fault: what was accepted before the key was rotated is refused for good after it.
+#[test]
+fn what_an_earlier_key_signed_is_signed_again() {
+    let mut world = World::new();
+    world.go_deaf();
+    world.run_until_sent(&[vec![1], vec![2, 3], vec![4]], 3);
+    world.rotate_key();
+    world.hear_again();
+    let told = world.run(&[vec![5]]);
+    assert_eq!((world.on_record(), told.sealed()), (vec![1, 2, 3, 4, 5], vec![5]));
+    assert_eq!((world.left_over_rejected(), world.chains()), (0, 1));
+    assert!(world.outbox_is_empty());
+}
+
+/// The fault: where no key of the producer is valid any more, its events are signed again and again, and nobody is told.
+#[test]
+fn what_the_present_key_signed_is_refused_if_that_has_ended() {
+    let world = World::new();
+    world.revoke_key();
+    let refused = world.run(&[vec![1, 2], vec![3]]).refused();
+    assert_eq!(refused.keys().copied().collect::<Vec<u64>>(), [1, 2, 3]);
+    assert!(
+        refused
+            .values()
+            .all(|error| matches!(error, PublishError::Rejected { .. }))
+    );
+    assert!(world.on_record().is_empty() && world.outbox_is_empty());
+}
+
+/// The fault: a courier that panics leaves all who gave it events waiting for ever, and the publisher closes as if nothing
+/// had happened.
+#[test]
+fn a_panic_is_told_to_all_who_wait() {
+    let world = World::new();
+    world.let_bus_panic();
+    let refused = world.run(&[vec![1, 2]]).refused();
+    assert_eq!(refused.keys().copied().collect::<Vec<u64>>(), [1, 2]);
+    assert!(
+        refused
+            .values()
+            .all(|error| matches!(error, PublishError::Stopped { .. }))
+    );
+    assert!(world.has_ended_early() && !world.outbox_is_empty());
 }
 
 /// How long a test waits for what must come.

@@ -1,19 +1,19 @@
 //! A bus with faults, a sequencer in a few lines, and somebody who waits for each event.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sharetrail_ledger::bus::{Bus, BusFuture, Message, StreamInfo, StreamSeq};
-use sharetrail_ledger::wire::{RejectedNote, SealedBatch};
+use sharetrail_ledger::wire::{ChainNumber, RejectedNote, SealedBatch};
 use sharetrail_ledger::{Facts, Grants, Leased, LedgerError};
 use sharetrail_proof::batch::text_hash;
 use sharetrail_proof::entry::{BATCH, EVENT, EVENT_BYTES, Genesis};
 use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize, leaf_hashes};
 use sharetrail_proof::name::{ChainId, LedgerId, Name, Shard};
-use sharetrail_proof::note::NoteSigner;
+use sharetrail_proof::note::{NoteSigner, VerifierKey};
 use sharetrail_proof::tree::{inclusion_proof, root_of, verify_inclusion};
 use sharetrail_proof::vrf::VrfSecretKey;
 use tempfile::TempDir;
@@ -64,7 +64,23 @@ struct State {
     is_denied: bool,
     lose_every: Option<u64>,
     rounds: u64,
+    /// Nothing is told of batches before so many frames were sent.
+    mute_until: usize,
+    /// The only key that is valid, where not every key is.
+    valid_key: Option<VerifierKey>,
+    panics: bool,
     notices: usize,
+    left_over_rejected: u64,
+    /// Couriers that ended before their work was done.
+    endings: usize,
+}
+
+/// What is told of batches.
+#[derive(Default)]
+struct Decided {
+    sealed: Vec<(ChainId, u64, LeafIndex)>,
+    rejected: Vec<RejectedNote>,
+    heads: Vec<ChainNumber>,
 }
 
 /// The world outside of a courier.
@@ -136,6 +152,8 @@ struct FaultyBus(Arc<Mutex<State>>);
 
 impl Bus for FaultyBus {
     fn publish(&self, _: u32, _: &Name, frame: Vec<u8>) -> BusFuture<'static, StreamSeq> {
+        let panics = self.0.lock().unwrap().panics;
+        assert!(!panics, "this bus panics");
         let answer = self.0.lock().unwrap().store(frame);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -199,7 +217,7 @@ impl State {
 
     /// Decides on what is new in the stream; gives what to tell of it.
     fn decide(&mut self, genesis: &Genesis) -> News {
-        let (mut sealed, mut rejected) = (Vec::new(), Vec::new());
+        let mut decided = Decided::default();
         if self.log.is_empty() {
             self.log.push(genesis.to_bytes());
         }
@@ -218,24 +236,27 @@ impl State {
             if number < next {
                 let (index, known) = self.batches[&(chain, number)];
                 if known == hash {
-                    sealed.push((chain, number, index));
+                    decided.sealed.push((chain, number, index));
+                    continue;
                 }
-                continue;
             }
-            if number > next || frame.batch.prev != prev {
+            if number != next {
+                decided.heads.push(ChainNumber { chain, next, prev });
                 continue;
             }
             let at_fault =
                 |entry: &&[u8]| event_of(entry).is_some_and(|event| self.refused_events.contains(&event));
-            if let Some(position) = frame.entries.iter().position(at_fault) {
-                let note = RejectedNote {
+            let position = frame.entries.iter().position(at_fault);
+            let key = self.valid_key.as_ref();
+            let has_key = key.is_none_or(|key| frame.note.verify(key).is_ok());
+            if position.is_some() || !has_key || frame.batch.prev != prev {
+                decided.rejected.push(RejectedNote {
                     chain,
                     number,
                     hash,
-                    position: Some(position),
+                    position: position.filter(|_| has_key),
                     reason: "refused in this test".into(),
-                };
-                rejected.push(note);
+                });
                 continue;
             }
             let index = LeafIndex(self.log.len() as u64);
@@ -243,12 +264,15 @@ impl State {
             self.log.extend(frame.entries.iter().map(|entry| entry.to_vec()));
             self.heads.insert(chain, (number, hash));
             self.batches.insert((chain, number), (index, hash));
-            sealed.push((chain, number, index));
+            decided.sealed.push((chain, number, index));
         }
-        self.news(&sealed, rejected)
+        if self.sent.len() < self.mute_until {
+            decided = Decided::default();
+        }
+        self.news(decided)
     }
 
-    fn news(&self, sealed: &[(ChainId, u64, LeafIndex)], rejected: Vec<RejectedNote>) -> News {
+    fn news(&self, decided: Decided) -> News {
         let entries: Vec<&[u8]> = self.log.iter().map(Vec::as_slice).collect();
         let leaves = leaf_hashes(&entries);
         let prove = |(chain, number, index): &(ChainId, u64, LeafIndex)| SealedBatch {
@@ -268,8 +292,9 @@ impl State {
                 size: TreeSize(leaves.len() as u64),
                 root,
                 note: format!("{} {root}", leaves.len()),
-                sealed: sealed.iter().map(prove).collect(),
-                rejected,
+                sealed: decided.sealed.iter().map(prove).collect(),
+                rejected: decided.rejected,
+                heads: decided.heads,
             },
         }
     }
@@ -322,6 +347,38 @@ impl World {
     }
     pub(super) fn refuse_events(&self, events: &[u64]) {
         self.state().refused_events.extend(events);
+    }
+    /// Loses what is told of batches until so many frames were sent.
+    pub(super) fn go_mute_until(&self, sent: usize) {
+        self.state().mute_until = sent;
+    }
+    /// The producer signs with another key from now on, and no other is valid.
+    pub(super) fn rotate_key(&mut self) {
+        self.signer = NoteSigner::from_seed("till", &[5; 32]).unwrap();
+        self.state().valid_key = Some(self.signer.verifier().clone());
+    }
+    /// No key of the producer is valid from now on.
+    pub(super) fn revoke_key(&self) {
+        let nobody = NoteSigner::from_seed("till", &[6; 32]).unwrap();
+        self.state().valid_key = Some(nobody.verifier().clone());
+    }
+    pub(super) fn let_bus_panic(&self) {
+        self.state().panics = true;
+    }
+    /// Puts a batch of somebody else's under the next number of every chain.
+    pub(super) fn use_up_a_number(&self) {
+        let mut state = self.state();
+        let (other, heads) = (Hash([5; 32]), state.heads.clone());
+        for (chain, (number, _)) in heads {
+            state.heads.insert(chain, (number + 1, other));
+            state.batches.insert((chain, number + 1), (LeafIndex(0), other));
+        }
+    }
+    pub(super) fn left_over_rejected(&self) -> u64 {
+        self.state().left_over_rejected
+    }
+    pub(super) fn has_ended_early(&self) -> bool {
+        self.state().endings > 0
     }
     pub(super) fn forget_stream(&self) {
         let mut state = self.state();
@@ -430,7 +487,11 @@ impl World {
             tokio::time::timeout(PATIENCE, courier).await.unwrap().unwrap();
             sequencer.abort();
         });
-        self.state().notices += notices.take().len();
+        let mut state = self.state();
+        state.notices += notices.take().len();
+        state.left_over_rejected += office.left_over_rejected.load(Ordering::Acquire);
+        state.endings += usize::from(office.ending().is_some());
+        drop(state);
         told
     }
 
@@ -461,6 +522,7 @@ impl World {
             notices: Arc::clone(&notices),
             index_is_alone: true,
             ended: Mutex::default(),
+            left_over_rejected: AtomicU64::new(0),
         };
         (Arc::new(office), notices)
     }
