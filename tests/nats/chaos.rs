@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sharetrail_ledger::LedgerError;
 
-use crate::count::each_once;
+use crate::count::{each_kept_once, each_once};
 use crate::process::wait_for;
 use crate::site::{Host, Producer, Serve, Site, is_quick, stream};
 use crate::support::list;
@@ -53,12 +53,15 @@ impl Scene {
     /// Ends the traffic and looks at what came of it.
     #[track_caller]
     fn holds(self, what: &str, traffic: Traffic, watch: Watch) {
+        let kept = traffic.kept();
         let recorded = traffic.end();
+        let kept = std::mem::take(&mut *kept.lock().expect("all producers have ended"));
         tell_again(&self.producers, &recorded);
         let [first, second] = &self.hosts;
         become_the_same((first, &self.serves[0]), (second, &self.serves[1]));
         each_once(what, first, &recorded);
         each_once(what, second, &recorded);
+        each_kept_once(what, second, &kept);
         watch.all_lead_to(&first.ledger());
         for serve in self.serves {
             serve.stop();

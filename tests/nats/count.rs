@@ -55,6 +55,30 @@ pub(crate) fn each_once(what: &str, host: &Host, recorded: &[(Name, Vec<Event>)]
     counts
 }
 
+/// Asserts that each of these entries, which stood in outboxes, is in the log exactly once.
+#[track_caller]
+pub(crate) fn each_kept_once(what: &str, host: &Host, kept: &[Vec<u8>]) {
+    let ledger = host.ledger();
+    let mut times: HashMap<&[u8], usize> = kept.iter().map(|entry| (entry.as_slice(), 0)).collect();
+    for shard in 0..ledger.shards() {
+        let reader = ledger.reader(shard).expect("the shard has an archive");
+        let visit = &mut |_: LeafIndex, entry: &[u8], _: &[u8]| {
+            if let Some(count) = times.get_mut(entry) {
+                *count += 1;
+            }
+            ControlFlow::Continue(())
+        };
+        reader.scan(LeafIndex(0), visit).expect("the archive can be read");
+    }
+    let lost = times.values().filter(|&&count| count == 0).count();
+    let doubled = times.values().filter(|&&count| count > 1).count();
+    println!(
+        "{what}: counts: kept in outboxes at kills={} lost={lost} doubled={doubled}",
+        times.len()
+    );
+    assert_eq!((lost, doubled), (0, 0), "{what}");
+}
+
 /// `recorded`: which producer recorded what; an event may stand there several times.
 fn count(ledger: &Ledger, recorded: &[(Name, Vec<Event>)]) -> Counts {
     let mut found: HashMap<Key, usize> = HashMap::new();

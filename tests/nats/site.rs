@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sharetrail_cluster::{Cluster, Options};
 use sharetrail_ledger::{Ledger, Settings};
+use sharetrail_producers::outbox::ShardOutbox;
+use sharetrail_proof::frame::Frame;
 use sharetrail_proof::name::Name;
 use tempfile::TempDir;
 
@@ -434,6 +436,20 @@ pub(crate) struct Producer {
 impl Producer {
     pub(crate) fn name(&self) -> Name {
         Name::new(&self.name).expect("a name")
+    }
+
+    /// The entries of all frames that its outbox keeps: what a killed run left and must come to be on record by itself.
+    pub(crate) fn kept_entries(&self, shards: u32) -> Vec<Vec<u8>> {
+        let outbox = self.folder.join("outbox").join(&self.name);
+        let mut kept = Vec::new();
+        for shard in (0..shards).filter(|shard| outbox.join("frames").join(shard.to_string()).exists()) {
+            let opened = ShardOutbox::open(&outbox, shard).expect("an outbox can be read");
+            for frame in &opened.unsealed {
+                let frame = Frame::parse(&frame.bytes).expect("a frame was kept");
+                kept.extend(frame.entries.iter().map(|entry| entry.to_vec()));
+            }
+        }
+        kept
     }
 
     fn command(&self, file: &str) -> Command {

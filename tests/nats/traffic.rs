@@ -2,8 +2,8 @@
 //!
 //! In scope: keeping them at it, killing them too, and what they were told is on record. Out of scope: the harm.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const PART: usize = 120;
 /// The longest that a producer lives that is to be killed.
 const LIFE_MS: u64 = 1_500;
 const SEED: u64 = 2_017;
+/// More shards than any ledger here has.
+const SHARDS_MAX: u32 = 8;
 
 /// Deals events out to so many producers.
 pub(crate) fn deal(all: &[Event], producers: usize) -> Vec<Vec<Event>> {
@@ -34,8 +36,12 @@ pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     /// Files that are on record.
     done: Arc<AtomicUsize>,
+    /// Entries that stood in outboxes when their producers were killed.
+    kept: Kept,
     threads: Vec<JoinHandle<(Name, Vec<Event>)>>,
 }
+
+type Kept = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Traffic {
     /// Starts producers that nobody kills.
@@ -50,17 +56,23 @@ impl Traffic {
 
     fn begin(producers: &[Producer], mortal: bool) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let kept = Kept::default();
         let hands = deal(&events(240, 150), producers.len());
         let mut threads = Vec::new();
         for ((seed, producer), hand) in (SEED..).zip(producers.iter().cloned()).zip(hands) {
-            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            let (stop, done, kept) = (Arc::clone(&stop), Arc::clone(&done), Arc::clone(&kept));
             let dice = mortal.then(|| Dice::new(seed));
             threads.push(thread::spawn(move || {
-                let told = record(&producer, &hand, dice, &stop, &done);
+                let told = record(&producer, &hand, dice, &stop, &done, &kept);
                 (producer.name(), told)
             }));
         }
-        Self { stop, done, threads }
+        Self {
+            stop,
+            done,
+            kept,
+            threads,
+        }
     }
 
     /// Waits until so many more files are on record, or some producer has no more.
@@ -77,6 +89,11 @@ impl Traffic {
             let ended = self.threads.iter().any(JoinHandle::is_finished);
             (ended || self.done.load(Ordering::Acquire) >= due).then_some(())
         });
+    }
+
+    /// What stood in outboxes when their producers were killed; asked for once all have ended.
+    pub(crate) fn kept(&self) -> Kept {
+        Arc::clone(&self.kept)
     }
 
     /// Lets every producer end the file it is at, and gives what each was told is on record.
@@ -101,6 +118,7 @@ fn record(
     mut dice: Option<Dice>,
     stop: &AtomicBool,
     done: &AtomicUsize,
+    kept: &Mutex<Vec<Vec<u8>>>,
 ) -> Vec<Event> {
     let mut taken = 0;
     while taken < hand.len() && !stop.load(Ordering::Acquire) {
@@ -114,6 +132,12 @@ fn record(
             thread::sleep(Duration::from_millis(dice.below(LIFE_MS)));
             if !process.has_ended() {
                 process.kill();
+                // Not handed in again yet: only the outbox can bring these to the log.
+                let entries = producer.kept_entries(SHARDS_MAX);
+                kept.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(entries);
+                producer.record_all(&[]);
             }
         }
         producer.record_all(&hand[from..taken]);
