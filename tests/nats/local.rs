@@ -19,6 +19,20 @@ fn init(host: &Host, arguments: &[String], more: &[&str]) -> Run {
     host.run(&arguments)
 }
 
+/// What is told besides that the store lies where files of a moment do: where the repository lies is no matter here.
+fn besides_the_place(told: &Value) -> Vec<&Value> {
+    let is_the_place = |one: &&Value| one.as_str().is_some_and(|text| text.contains("`store_dir`"));
+    list(told).iter().filter(|one| !is_the_place(one)).collect()
+}
+
+/// Whether the servers' stores lie where files of a moment do, which is a risk of its own.
+fn lies_in_passing() -> bool {
+    let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    ["/tmp", "/var/tmp", "/dev/shm", "/run"]
+        .iter()
+        .any(|one| place.starts_with(one))
+}
+
 /// The fault: a server that acknowledges what is not on its disk is taken without a word, and so is one that nobody could
 /// look at.
 #[test]
@@ -31,8 +45,8 @@ fn nats_server_that_may_lose_data_is_taken_only_where_the_risk_is_accepted() {
     assert!(!host.root.join("ledger.toml").exists());
     let made = init(&host, &arguments, &["--accept-risk"]).exits(0).json();
     assert_eq!(made["ledger"], LEDGER);
-    assert_eq!(list(&made["notices"]).len(), 1, "{made}");
-    assert_eq!(list(&host.status()["bus"]["risks"]).len(), 1);
+    assert_eq!(besides_the_place(&made["notices"]).len(), 1, "{made}");
+    assert_eq!(besides_the_place(&host.status()["bus"]["risks"]).len(), 1);
 
     let unseen = site.host("host-b");
     let (url, other) = (site.cluster.url(), "other.example");
@@ -55,8 +69,13 @@ fn nats_server_with_a_ledger_of_that_name_is_left_alone() {
     let site = Site::new(1, 1);
     let host = site.host("host-a");
     let arguments = site.init_arguments(&host);
-    let made = init(&host, &arguments, &[]).exits(0).json();
-    assert!(list(&made["notices"]).is_empty(), "{made}");
+    let more: &[&str] = if lies_in_passing() {
+        &["--accept-risk"]
+    } else {
+        &[]
+    };
+    let made = init(&host, &arguments, more).exits(0).json();
+    assert!(besides_the_place(&made["notices"]).is_empty(), "{made}");
     let second = site.host("host-b");
     let refused = init(&second, &site.init_arguments(&second), &[]).exits(2);
     assert!(!refused.error().is_empty());
@@ -103,7 +122,7 @@ fn state_is_told(site: &Site, host: &Host) {
         bus["unreachable"].is_null() && bus["cannot_check"].is_null(),
         "{bus}"
     );
-    assert!(list(&bus["risks"]).is_empty(), "{bus}");
+    assert!(besides_the_place(&bus["risks"]).is_empty(), "{bus}");
     let shards = list(&status["shards"]);
     assert_eq!(shards.len(), 2);
     for shard in shards {

@@ -306,7 +306,8 @@ impl Post {
     fn survive(&mut self, error: LedgerError) -> Option<LedgerError> {
         match error {
             LedgerError::LeaseLost { .. } => {
-                self.common.notice(error.to_string());
+                // Every loss counts, however soon after the last.
+                held(&self.common.notices).push(error.to_string());
                 self.part.send_replace(Part::Following);
                 self.drop_sequencer();
                 None
