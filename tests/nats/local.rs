@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::count::each_once;
-use crate::site::{Host, Site};
+use crate::site::{Host, Site, besides_the_place};
 use crate::support::loyalty::{customer, events};
 use crate::support::{LEDGER, Run, bare, list, run, text_of};
 
@@ -17,12 +17,6 @@ fn init(host: &Host, arguments: &[String], more: &[&str]) -> Run {
         .chain(more.iter().copied())
         .collect();
     host.run(&arguments)
-}
-
-/// What is told besides that the store lies where files of a moment do: where the repository lies is no matter here.
-fn besides_the_place(told: &Value) -> Vec<&Value> {
-    let is_the_place = |one: &&Value| one.as_str().is_some_and(|text| text.contains("`store_dir`"));
-    list(told).iter().filter(|one| !is_the_place(one)).collect()
 }
 
 /// Whether the servers' stores lie where files of a moment do, which is a risk of its own.

@@ -2,7 +2,7 @@
 //! moment.
 //!
 //! In scope: what reaches the log and what is told, from outside. Out of scope: the bus alone and the harness, which have
-//! tests of their own. Two clusters are at work at a time.
+//! tests of their own. Three clusters are at work at a time.
 
 mod backup;
 mod bus;

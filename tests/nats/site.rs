@@ -33,7 +33,7 @@ pub(crate) const REGISTER: &str = "KV_sharetrail_shop_example";
 const RECORDING: Duration = Duration::from_mins(3);
 
 /// How many clusters may be at work at once: each waits most of the time.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 static AT_WORK: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
@@ -63,6 +63,12 @@ impl Drop for Turn {
 /// Whether slow tests are to be short.
 pub(crate) fn is_quick() -> bool {
     std::env::var_os("SHARETRAIL_QUICK").is_some()
+}
+
+/// What is told besides that the store lies where files of a moment do: where the repository lies is no matter here.
+pub(crate) fn besides_the_place(told: &Value) -> Vec<&Value> {
+    let is_the_place = |one: &&Value| one.as_str().is_some_and(|text| text.contains("`store_dir`"));
+    list(told).iter().filter(|one| !is_the_place(one)).collect()
 }
 
 /// A cluster and a place for everything of one ledger.

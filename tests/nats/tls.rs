@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::count::each_once;
-use crate::site::{Host, Producer, Site};
+use crate::site::{Host, Producer, Site, besides_the_place};
 use crate::support::loyalty::events;
-use crate::support::{list, run, text_of};
+use crate::support::{run, text_of};
 use crate::traffic::{deal, tell_again};
 use crate::watch::Watch;
 
@@ -169,7 +169,7 @@ fn nats_server_behind_tls_is_used_by_whoever_shows_and_checks_certificates() {
     tell_again(&[till], &recorded);
     each_once("behind TLS", &host, &recorded);
     let status = host.status();
-    assert!(list(&status["bus"]["risks"]).is_empty(), "{status}");
+    assert!(besides_the_place(&status["bus"]["risks"]).is_empty(), "{status}");
     assert!(status["bus"]["unreachable"].is_null(), "{status}");
     watch.all_lead_to(&host.ledger());
     serve.stop();
