@@ -225,14 +225,24 @@ fn length(file: &File) -> u64 {
     file.metadata().expect("the file is there").len()
 }
 
-/// Copies a folder with all that lies in it, modes included.
+/// Copies a folder with all that lies in it, modes included. Where nothing is, it comes to be whole at once: somebody may
+/// be reading there.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    if to.exists() {
+        return copy_into(from, to);
+    }
+    let beside = to.with_added_extension("copying");
+    copy_into(from, &beside);
+    fs::rename(&beside, to).expect("a folder can be renamed");
+}
+
+fn copy_into(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
     for item in fs::read_dir(from).expect("the folder can be read") {
         let item = item.expect("the folder can be read");
         let (path, target) = (item.path(), to.join(item.file_name()));
         if path.is_dir() {
-            copy_folder(&path, &target);
+            copy_into(&path, &target);
         } else {
             fs::copy(&path, &target).expect("a file can be copied");
         }
