@@ -433,11 +433,13 @@ impl Drop for Engine {
     }
 }
 
-fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// A thread that panicked while it held one of these left it as it was between two steps.
+pub(crate) fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn runtime_for(ledger: &Ledger) -> Result<Runtime, LedgerError> {
+/// A runtime to wait in, for one thread.
+pub(crate) fn runtime_for(ledger: &Ledger) -> Result<Runtime, LedgerError> {
     let runtime = Builder::new_current_thread().enable_time().build();
     runtime.at("start a runtime for", ledger.root())
 }

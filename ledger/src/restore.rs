@@ -11,23 +11,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use sharetrail_proof::checkpoint::log_origin;
 use sharetrail_proof::entry::{EVENT, Entry};
 use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
-use sharetrail_proof::name::{ChainId, Name, Shard};
+use sharetrail_proof::name::{ChainId, Name};
 
 use crate::archive::{Leaf, LeafFiles, frame_of, scan_batches};
 use crate::bus::{self, StreamId};
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::error::{At, LedgerError};
 use crate::files;
 use crate::folder::Folder;
-use crate::keys;
 use crate::ledger::Ledger;
 use crate::register::{OutsideCopy, Register};
 use crate::sequencer::{
-    Sequencer, Sources, Unobserved, fresh_cursor, message_hash, note_text, recover_behind, stated,
+    Observer, Sequencer, Sources, Unobserved, fresh_cursor, message_hash, note_text, recover_behind, stated,
 };
 use crate::vault::Vault;
 
@@ -211,18 +209,8 @@ fn restore_shard(
 
 /// What a shard is taken up from to bring back what it lacks; nobody watches, and the stream is another.
 pub(crate) fn sources(ledger: &Ledger, shard: u32) -> Result<Sources<'_>, LedgerError> {
-    let place =
-        Shard::new(shard, ledger.shards()).map_err(|error| LedgerError::Invalid(error.to_string()))?;
-    Ok(Sources {
-        folder: ledger.folder(),
-        outside: ledger.outside()?,
-        shard,
-        origin: log_origin(ledger.name(), place),
-        signer: keys::read(&ledger.folder().keys().join(keys::log_file(shard)))?,
-        observer: Arc::new(Unobserved),
-        stream: StreamId(files::random()?),
-        view: None,
-    })
+    let nobody: Arc<dyn Observer> = Arc::new(Unobserved);
+    engine::sources(ledger, shard, &nobody, StreamId(files::random()?), None)
 }
 
 #[derive(Default)]

@@ -20,7 +20,6 @@ mod lease;
 pub mod peer;
 mod post;
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -41,6 +40,7 @@ use self::lease::Freshness;
 use self::post::{Common, Part, Post, PostParts};
 use crate::bus::NatsBus;
 use crate::engine::Door;
+pub(crate) use crate::engine::runtime_for as runtime;
 use crate::error::{At, LedgerError};
 use crate::ledger::Ledger;
 use crate::sequencer::{Observer, ShardView, empty_view};
@@ -271,11 +271,4 @@ pub(crate) fn start(
 ) -> Result<JoinHandle<Result<(), LedgerError>>, LedgerError> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(work);
     thread.at("start a thread for", ledger.root())
-}
-
-pub(crate) fn runtime(ledger: &Ledger) -> Result<tokio::runtime::Runtime, LedgerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    runtime.at("start a runtime for", Path::new(ledger.root()))
 }

@@ -8,11 +8,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use sharetrail_proof::hash::TreeSize;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 mod follow;
@@ -22,8 +22,8 @@ use super::hosts::Hosts;
 use super::lease::{Freshness, Lease};
 use super::peer::Peer;
 use crate::bus::{Bus, Message, NatsBus, StreamId, StreamSeq};
-use crate::engine::{Question, destroy_erased, sources};
-use crate::error::{At, LedgerError};
+use crate::engine::{Question, destroy_erased, held, runtime_for, sources};
+use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::register::{IncidentKind, Register};
 use crate::sequencer::{Observer, Sequencer, ShardView, Sources, recover_behind, recover_quietly};
@@ -92,10 +92,6 @@ impl Common {
     }
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One shard's thread on this host.
 pub(crate) struct Post {
     shard: u32,
@@ -149,11 +145,18 @@ impl Post {
             wake,
         } = parts;
         let host = common.ledger.host()?;
-        let lease = Lease::new(&common.nats, runtime(common)?, shard, &host, &fresh, &common.stop);
+        let lease = Lease::new(
+            &common.nats,
+            runtime_for(&common.ledger)?,
+            shard,
+            &host,
+            &fresh,
+            &common.stop,
+        );
         let mut post = Self {
             shard,
             common: Arc::clone(common),
-            runtime: runtime(common)?,
+            runtime: runtime_for(&common.ledger)?,
             lease: Arc::new(Mutex::new(lease)),
             sequencer: None,
             view,
@@ -384,9 +387,4 @@ impl Post {
             *view = Arc::new(changed);
         });
     }
-}
-
-fn runtime(common: &Common) -> Result<Runtime, LedgerError> {
-    let runtime = Builder::new_current_thread().enable_time().build();
-    runtime.at("start a runtime for", common.ledger.root())
 }

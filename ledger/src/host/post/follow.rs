@@ -11,7 +11,7 @@ use sharetrail_proof::hash::{Hash, TreeSize};
 
 use super::super::copy::copy_from_peers;
 use super::super::lease::LEASE;
-use super::{FAR_LEAVES, Part, Post, ROUND_BYTES, SIGN_OF_LIFE, held};
+use super::{FAR_LEAVES, Part, Post, ROUND_BYTES, SIGN_OF_LIFE, held, runtime_for};
 use crate::bus::{Bus, StreamId, StreamSeq};
 use crate::error::LedgerError;
 use crate::register::{Cursor, Head, IncidentKind};
@@ -189,7 +189,7 @@ impl Post {
         let diverged = |what: String| LedgerError::Diverged { shard, what };
         let cursor = head.cursor.clone();
         let cursor = cursor.ok_or_else(|| diverged("the leader has read no stream yet".into()))?;
-        let (runtime, stop) = (self.new_runtime()?, Arc::clone(&self.common.stop));
+        let (runtime, stop) = (runtime_for(&self.common.ledger)?, Arc::clone(&self.common.stop));
         let mut ahead = std::mem::take(&mut self.ahead);
         let sequencer = self.sequencer()?;
         let never_read = sequencer.full_cursor().stream == StreamId([0; 16]).to_string();

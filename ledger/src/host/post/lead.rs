@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::super::hosts::Hosts;
 use super::super::lease::Lease;
-use super::{Part, Post, REST, ROUND_BYTES, SIGN_OF_LIFE, held, runtime};
+use super::{Part, Post, REST, ROUND_BYTES, SIGN_OF_LIFE, held, runtime_for};
 use crate::bus::{Bus, StreamId, StreamInfo, StreamSeq};
 use crate::error::LedgerError;
 use crate::register::{Cursor, Head, IncidentKind};
@@ -82,7 +82,7 @@ impl Post {
             shard: self.shard,
             lease: Arc::clone(&self.lease),
             hosts: Arc::clone(&self.common.hosts),
-            runtime: self.new_runtime()?,
+            runtime: runtime_for(&self.common.ledger)?,
             single: Arc::clone(&self.single),
         };
         self.sequencer()?.set_gate(Box::new(gate));
@@ -331,9 +331,5 @@ impl Post {
             halted: view.halted.clone(),
             holder: host.to_string(),
         });
-    }
-
-    pub(super) fn new_runtime(&self) -> Result<Runtime, LedgerError> {
-        runtime(&self.common)
     }
 }
