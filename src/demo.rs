@@ -1,14 +1,16 @@
-//! `sharetrail` alone: a small ledger in a temporary folder, its story, its proof, and what a changed byte does to it.
+//! `sharetrail` alone: a small ledger in a temporary folder, its story, its proof, what a changed byte does to it, and an
+//! erasure.
 //!
 //! In scope: telling. Out of scope: the story itself (see `story`), and anything that the other commands do not do: the
 //! demonstration calls what they call. Everything lies in one temporary folder, keys too, which is removed at the end.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::Context;
-use serde_json::json;
-use sharetrail_consumers::{Trail, dossier, trail};
+use serde_json::{Value, json};
+use sharetrail_consumers::{Trail, certificate, dossier, trail};
 use sharetrail_ledger::{Engine, InitOptions, Ledger, init, status};
 use sharetrail_producers::{Pending, Publisher};
 use sharetrail_proof::name::Name;
@@ -18,7 +20,7 @@ use tokio::runtime::Builder;
 use crate::answer::Answer;
 use crate::opened::{self, Opened};
 use crate::output::{Output, Page, counted, number};
-use crate::story::{self, CUSTOMER, Chapter, MONTH_DIGIT, WITHDRAWN};
+use crate::story::{self, CUSTOMER, Chapter, MONTH_DIGIT, STRANGER, WITHDRAWN};
 use crate::trail as trail_page;
 use crate::verify::Verdict;
 
@@ -36,6 +38,8 @@ pub(crate) fn run(output: &Output) -> anyhow::Result<Answer> {
     output.tell(|page| verdict.write(page))?;
     let (at, altered) = alter(bytes).context("the dossier lacks the event that the story is about")?;
     let disproof = disprove(at, &altered, &policy, output)?;
+    let absence = absent(&opened, &policy, output)?;
+    let (erasure, erased) = erase(&opened, &policy, output)?;
     let summary = json!({
         "ledger": ledger.name(),
         "events": status(&ledger)?.events,
@@ -43,11 +47,15 @@ pub(crate) fn run(output: &Output) -> anyhow::Result<Answer> {
         "trail": told.totals(),
         "dossier_bytes": altered.len(),
         "verification": verdict.summary()["verdict"],
+        "absence": { "customer": STRANGER, "verification": absence.summary()["verdict"] },
         "altered": { "byte": at, "verification": disproof.summary() },
+        "erasure": erased,
         "seconds": started.elapsed().as_secs_f64(),
     });
     output.give(&summary, write_next)?;
-    let is_as_told = verdict.answer() == Answer::Yes && disproof.answer() == Answer::No;
+    let hold = [verdict, absence, erasure];
+    let is_as_told =
+        hold.iter().all(|one| one.answer() == Answer::Yes) && disproof.answer() == Answer::No;
     Ok(if is_as_told { Answer::Yes } else { Answer::No })
 }
 
@@ -138,6 +146,24 @@ fn prove(opened: &Opened, output: &Output) -> anyhow::Result<(Vec<u8>, Policy)> 
     Ok((bytes, opened.ledger.policy()?))
 }
 
+/// That nothing is on record about somebody is a proof like any other.
+fn absent(opened: &Opened, policy: &Policy, output: &Output) -> anyhow::Result<Verdict> {
+    let made = dossier(&opened.ledger, &opened.projections, &opened.vault, STRANGER)?;
+    let verdict = Verdict::on(&made.to_bytes(), policy)?;
+    output.tell(|page| {
+        page.blank();
+        page.heading("Nothing is a proof too");
+        page.text(
+            0,
+            "Somebody asks what the shop knows about them, and it knows nothing. sharetrail verify says of the file for \
+             them:",
+        );
+        page.blank();
+        verdict.write(page);
+    })?;
+    Ok(verdict)
+}
+
 /// The dossier with the withdrawal moved from May to September: one byte, and where it is.
 fn alter(mut dossier: Vec<u8>) -> Option<(usize, Vec<u8>)> {
     let start = dossier
@@ -162,6 +188,35 @@ fn disprove(at: usize, altered: &[u8], policy: &Policy, output: &Output) -> anyh
     Ok(verdict)
 }
 
+/// Erases the customer; the verdict on the certificate, and what there was to erase.
+fn erase(opened: &Opened, policy: &Policy, output: &Output) -> anyhow::Result<(Verdict, Value)> {
+    let (ledger, projections) = (&opened.ledger, &opened.projections);
+    let engine = Engine::start(ledger)?;
+    engine.erase(&opened.vault.label(CUSTOMER, 0), 0)?;
+    engine.map(&|_, _| (), &AtomicBool::new(false))?;
+    engine.stop()?;
+    projections.catch_up(&|_, _| ())?;
+    let vault = ledger.vault()?;
+    let told = trail(ledger, projections, &vault, CUSTOMER)?.totals();
+    let made = certificate(ledger, projections, &vault, CUSTOMER, 0)?;
+    let verdict = Verdict::on(&made.to_bytes(), policy)?;
+    output.tell(|page| {
+        page.blank();
+        page.heading("Forgotten, and every proof still holds");
+        let events = counted(told.erased, "event");
+        page.text(0, &format!("In July {CUSTOMER} asks to be erased. sharetrail erase puts that on record and destroys the \
+                               key: {events} that nobody can read any more. Of the certificate sharetrail verify says:"));
+        page.blank();
+        verdict.write(page);
+    })?;
+    let summary = json!({
+        "erased": told.erased,
+        "readable": told.events - told.erased,
+        "verification": verdict.summary()["verdict"],
+    });
+    Ok((verdict, summary))
+}
+
 fn write_next(page: &mut Page) {
     page.blank();
     page.heading("Your own ledger");
@@ -177,6 +232,8 @@ fn write_next(page: &mut Page) {
         ),
         ("sharetrail dossier CUSTOMER -o FILE", "write the proof of it"),
         ("sharetrail verify FILE --policy POLICY", "check one, anywhere"),
+        ("sharetrail erase CUSTOMER --yes", "make it unreadable, provably"),
+        ("sharetrail audit", "check the whole ledger"),
         ("sharetrail --help", "all the rest"),
     ] {
         page.verbatim(2, &format!("{command:<40} {what}"));

@@ -1,7 +1,7 @@
-//! `dossier`: writes the file that proves a customer's trail.
+//! `dossier`: writes the file that proves a customer's trail, or that there is none.
 //!
-//! In scope: files, permissions, never overwriting by accident. Out of scope: putting a dossier together. What is
-//! written was verified against the ledger's own policy before.
+//! In scope: files, permissions, never overwriting by accident, finding a customer by label. Out of scope: putting a
+//! dossier together. What is written was verified against the ledger's own policy before.
 //!
 //! Trust: a dossier says what happened to a person, so only its owner can read the file.
 
@@ -11,27 +11,35 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use sharetrail_consumers::dossier;
+use sharetrail_consumers::{customer_of, dossier_about};
 use sharetrail_proof::dossier::{Dossier, EventEvidence, ShardEvidence, VerifiedDossier};
 use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::name::{Label, Name};
 use sharetrail_proof::tlog_proof::TlogProof;
 use sharetrail_proof::tree::InclusionProof;
 use tempfile::NamedTempFile;
 
 use crate::answer::Answer;
-use crate::opened;
+use crate::opened::{self, Opened};
 use crate::output::{Output, Page, counted, number};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The company's own id of the customer
-    customer: String,
+    #[arg(required_unless_present = "label")]
+    customer: Option<String>,
+    /// The customer whose label this is, where an auditor has drawn a label
+    #[arg(long, value_name = "LABEL", conflicts_with = "customer")]
+    label: Option<Label>,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Overwrite the file if it is there
     #[arg(long)]
     force: bool,
+    /// Also show whether this party is registered, so that `verify --never-shared-with` can answer
+    #[arg(long = "party", value_name = "PARTY")]
+    parties: Vec<Name>,
     /// Also write each event's entry and its .tlog-proof into this folder, for other C2SP tools
     #[arg(long, value_name = "DIR")]
     tlog_proofs: Option<PathBuf>,
@@ -39,13 +47,19 @@ pub(crate) struct Args {
 
 /// Writes a dossier.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
-    // Told before any work is done; the writing below cannot overwrite by accident either.
-    if args.output.exists() && !args.force {
-        return Err(is_there(&args.output));
+    check_free(&args.output, args.force)?;
+    if let Some(customer) = &args.customer {
+        sharetrail_schemas::check_customer_id(customer)?;
     }
-    sharetrail_schemas::check_customer_id(&args.customer)?;
     let opened = opened::open(root)?;
-    let made = dossier(&opened.ledger, &opened.projections, &opened.vault, &args.customer)?;
+    let customer = whom(args, &opened)?;
+    let made = dossier_about(
+        &opened.ledger,
+        &opened.projections,
+        &opened.vault,
+        &customer,
+        &args.parties,
+    )?;
     let verified = made
         .verify(&opened.ledger.policy()?)
         .context("this dossier would not verify; nothing was written")?;
@@ -57,6 +71,26 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     let summary = summary(args, &verified, bytes.len() as u64);
     output.give(&summary, |page| write(page, args, &verified, bytes.len() as u64))?;
     Ok(Answer::Yes)
+}
+
+/// The customer that was named, or whose label was.
+fn whom(args: &Args, opened: &Opened) -> anyhow::Result<String> {
+    match (&args.customer, &args.label) {
+        (Some(customer), _) => Ok(customer.clone()),
+        (None, Some(label)) => {
+            let found = customer_of(&opened.ledger, &opened.projections, &opened.vault, label);
+            Ok(found?)
+        }
+        (None, None) => bail!("name a customer, or a label with --label"),
+    }
+}
+
+/// Told before any work is done; [`save`] cannot overwrite by accident either.
+pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
+    if path.exists() && !force {
+        return Err(is_there(path));
+    }
+    Ok(())
 }
 
 fn is_there(path: &Path) -> anyhow::Error {
@@ -140,21 +174,39 @@ fn summary(args: &Args, verified: &VerifiedDossier, bytes: u64) -> serde_json::V
     json!({
         "ledger": verified.ledger,
         "customer": verified.customer,
+        "generations": verified.generations.len(),
         "events": verified.events.len(),
+        "not_covered": not_covered(verified),
+        "complete_up_to": verified.as_of(),
         "file": args.output.display().to_string(),
         "bytes": bytes,
         "tlog_proofs": args.tlog_proofs.as_ref().map(|folder| folder.display().to_string()),
     })
 }
 
+/// Events that came after the customer map.
+fn not_covered(verified: &VerifiedDossier) -> u64 {
+    verified.events.iter().filter(|event| !event.covered).count() as u64
+}
+
 fn write(page: &mut Page, args: &Args, verified: &VerifiedDossier, bytes: u64) {
     let file = args.output.display();
-    let events = counted(verified.events.len() as u64, "event");
-    page.holds(&format!(
-        "{file} proves {events} of {}, in {} bytes",
-        verified.customer,
-        number(bytes)
-    ));
+    let (customer, size) = (&verified.customer, number(bytes));
+    if verified.generations.is_empty() {
+        page.holds(&format!(
+            "{file} proves that nothing is on record about {customer}, in {size} bytes"
+        ));
+    } else {
+        let events = counted(verified.events.len() as u64, "event");
+        page.holds(&format!("{file} proves {events} of {customer}, in {size} bytes"));
+    }
+    let later = not_covered(verified);
+    if later > 0 {
+        page.warns(
+            2,
+            &format!("{} came after the last customer map", counted(later, "event")),
+        );
+    }
     if let Some(folder) = &args.tlog_proofs {
         page.holds(&format!(
             "{} holds each entry and its .tlog-proof",

@@ -1,4 +1,4 @@
-//! `keys`: the keys of producers, as the registry in the log has them, and what their hosts need.
+//! `keys`: the keys of producers, as the registry in the log has them, what their hosts need, and parties without keys.
 //!
 //! In scope: arguments, the page, asking before a revocation. Out of scope: the registry's rules.
 
@@ -48,6 +48,22 @@ enum Action {
         /// Do it: a revocation is on record for ever
         #[arg(long)]
         yes: bool,
+    },
+    /// Register a party that records nothing, such as a recipient, or what is to be known of a party from now on
+    ///
+    /// Only where recipients are registered can a dossier say that a party never received anything.
+    Party {
+        /// The party, by the id that events give for it as their recipient
+        party: Name,
+        /// Its name as people read it; without it, the id
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Where it is established, ISO 3166-1 alpha-2
+        #[arg(long, value_name = "CC")]
+        country: Option<String>,
+        /// How to reach it about privacy
+        #[arg(long, value_name = "TEXT")]
+        contact: Option<String>,
     },
     /// Register a producer and write the credentials to take to its host, where it records over the bus
     Enrol {
@@ -99,6 +115,21 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
             enrol(&ledger, name, to, "rotated", output)?;
         }
         Action::Revoke { name, .. } => revoke(&Ledger::open(root)?, name, output)?,
+        Action::Party {
+            party,
+            name,
+            country,
+            contact,
+        } => {
+            let details = Party {
+                party,
+                name: name.as_deref().unwrap_or(party.as_str()),
+                country: country.as_deref(),
+                contact: contact.as_deref(),
+            };
+            change(&Ledger::open(root)?, &Change::Party(&details))?;
+            registered(&details, output)?;
+        }
         Action::Enrol { name, to } => {
             let ledger = Ledger::open(root)?;
             can_enrol(&ledger, to)?;
@@ -149,11 +180,20 @@ fn has_valid_key(ledger: &Ledger, name: &Name) -> anyhow::Result<bool> {
         .any(|key| key.party == *name && key.until.is_none() && key.private_here))
 }
 
+/// A party without a key, and what is to be known of it.
+struct Party<'a> {
+    party: &'a Name,
+    name: &'a str,
+    country: Option<&'a str>,
+    contact: Option<&'a str>,
+}
+
 /// A change of the registry.
 enum Change<'a> {
     Add(&'a Name),
     Rotate(&'a Name),
     Revoke(&'a Name),
+    Party(&'a Party<'a>),
 }
 
 /// Makes a change here, or has the host that leads make it.
@@ -165,6 +205,9 @@ fn change(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
                 Change::Add(name) => keys::add_producer(&engine, name)?,
                 Change::Rotate(name) => keys::rotate(&engine, name)?,
                 Change::Revoke(name) => keys::revoke(&engine, name)?,
+                Change::Party(one) => {
+                    keys::register_party(&engine, one.party, one.name, one.country, one.contact)?;
+                }
             }
             Ok(engine.stop()?)
         }
@@ -188,8 +231,30 @@ fn elsewhere(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
             let producer = (*name).clone();
             host::command(ledger, &Control::Revoke { producer })?;
         }
+        Change::Party(one) => {
+            let control = Control::Party {
+                party: one.party.clone(),
+                name: one.name.to_owned(),
+                country: one.country.map(str::to_owned),
+                contact: one.contact.map(str::to_owned),
+            };
+            host::command(ledger, &control)?;
+        }
     }
     Ok(())
+}
+
+fn registered(one: &Party<'_>, output: &Output) -> anyhow::Result<()> {
+    let summary = json!({
+        "party": one.party,
+        "name": one.name,
+        "country": one.country,
+        "contact": one.contact,
+        "done": "registered",
+    });
+    output.give(&summary, |page| {
+        page.holds(&format!("{}: {}, on record in every shard", one.party, one.name));
+    })
 }
 
 fn told(name: &Name, done: &str, output: &Output) -> anyhow::Result<()> {

@@ -6,9 +6,11 @@
 //! Out of scope: everything that a ledger does. Trust: whoever runs this may do what the files' permissions allow.
 
 mod answer;
+mod audit;
 mod bar;
 mod demo;
 mod dossier;
+mod erase;
 mod init;
 mod interrupt;
 mod keys;
@@ -68,17 +70,23 @@ enum Command {
     Record(record::Args),
     /// Show one customer's trail: what happened to their data, who received it, why and on what basis
     Trail(trail::Args),
-    /// Write the file that proves a customer's trail to somebody who has only it and the policy
+    /// Write the file that proves a customer's trail, or that there is none, to somebody who has only it and the policy
     Dossier(dossier::Args),
-    /// Check a dossier against a trust policy; no ledger is needed
+    /// Check a dossier or an erasure certificate against a trust policy; no ledger is needed
     Verify(verify::Args),
-    /// Delete the projections and fold them anew from the log
+    /// Erase a customer: the key is destroyed, so that nothing recorded can be read again, and every proof still holds
+    ///
+    /// Without --yes, only what would be erased is told. Asked again, it writes the certificate.
+    Erase(erase::Args),
+    /// Check a whole ledger from its public files and the policy alone
+    Audit(audit::Args),
+    /// Delete the projections and the customer maps, and fold them anew from the log
     Rebuild(rebuild::Args),
     /// Bring back what an old backup or a lost bus lacks, from other copies of the folder
     Restore(restore::Args),
     /// Show the state of the ledger
     Status,
-    /// List, add, rotate and revoke keys; enrol producers and hosts
+    /// List, add, rotate and revoke keys; register parties; enrol producers and hosts
     Keys(keys::Args),
     /// Work on the ledger until told to stop: sequence and project the shards that no other host leads
     ///
@@ -111,6 +119,8 @@ fn run(cli: &Cli, output: &Output) -> anyhow::Result<Answer> {
         Some(Command::Trail(args)) => trail::run(root, args, output),
         Some(Command::Dossier(args)) => dossier::run(root, args, output),
         Some(Command::Verify(args)) => verify::run(root, args, output),
+        Some(Command::Erase(args)) => erase::run(root, args, output),
+        Some(Command::Audit(args)) => audit::run(root, args, output),
         Some(Command::Rebuild(args)) => rebuild::run(root, args, output),
         Some(Command::Restore(args)) => restore::run(root, args, output),
         Some(Command::Status) => status::run(root, output),

@@ -1,6 +1,7 @@
-//! `rebuild`: deletes the projections and folds them anew from the log.
+//! `rebuild`: deletes the projections and the customer maps, and folds both anew from the log.
 //!
-//! In scope: choosing the engine, which becomes the ledger's default. Out of scope: folding.
+//! In scope: choosing the engine, which becomes the ledger's default. Out of scope: folding, and comparing the maps with
+//! the roots that were sealed.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Projections, rebuild};
-use sharetrail_ledger::{Ledger, STORES};
+use sharetrail_ledger::{Ledger, Remapped, STORES, remap};
 
 use crate::answer::Answer;
 use crate::bar::{Bar, rate};
@@ -30,10 +31,16 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     let projections = fold(&ledger, store.parse()?, &bar)?;
     let leaves = projections.catch_up(&|_, _| ())?.total;
     let elapsed = bar.elapsed();
+    let maps = fold_maps(&ledger)?;
     if *store != ledger.settings().store {
         ledger.set_store(store)?;
     }
-    let summary = json!({ "store": store, "leaves": leaves, "seconds": elapsed.as_secs_f64() });
+    let summary = json!({
+        "store": store,
+        "leaves": leaves,
+        "seconds": elapsed.as_secs_f64(),
+        "maps": maps,
+    });
     output.give(&summary, |page| {
         let speed = number(rate(leaves, elapsed));
         let seconds = elapsed.as_secs_f64();
@@ -41,6 +48,13 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
             "{} folded anew in {seconds:.1} s ({speed}/s), with {store}",
             counted(leaves, "leaf")
         ));
+        for map in maps.iter().flatten() {
+            page.holds(&format!(
+                "The customer map of shard {} folded anew: each of the {} that were sealed came out again",
+                map.shard,
+                counted(map.leaves, "root")
+            ));
+        }
     })?;
     Ok(Answer::Yes)
 }
@@ -53,4 +67,23 @@ fn fold(ledger: &Ledger, kind: StoreKind, bar: &Bar) -> anyhow::Result<Projectio
         note(&notice);
     }
     Ok(projections)
+}
+
+/// Folds the customer maps anew; nothing while another process is at work with them.
+fn fold_maps(ledger: &Ledger) -> anyhow::Result<Option<Vec<Remapped>>> {
+    let bar = Bar::of_leaves();
+    let done = remap(ledger, &|done, total| bar.leaves(done, total));
+    bar.end();
+    match done {
+        Ok(maps) => {
+            let notices = maps.iter().flat_map(|map| &map.notices);
+            notices.for_each(|notice| note(notice));
+            Ok(Some(maps))
+        }
+        Err(error) if error.is_locked() => {
+            note(&format!("the customer maps were not folded anew: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,11 +1,10 @@
 //! `serve`: works on a ledger until told to stop.
 //!
-//! In scope: arguments, notices as they come, projecting what is sealed, ending cleanly. Out of scope: sequencing,
-//! leases, answering producers (the engine), serving files (the HTTP server).
+//! In scope: arguments, notices as they come, projecting and mapping what is sealed, finishing erasures, ending cleanly.
+//! Out of scope: sequencing, leases, answering producers (the engine), serving files (the HTTP server).
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,6 +33,10 @@ pub(crate) struct Args {
 
 /// How often the projector looks for new leaves, and lets go of the projections so that others can read them.
 const PROJECT_EVERY: Duration = Duration::from_secs(1);
+/// How often the customer maps are brought level; a root is sealed once a second at most.
+const MAP_EVERY: Duration = Duration::from_secs(1);
+/// How often erasures are looked for that were asked for and are not on record yet.
+const ERASE_EVERY: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Serves until a signal.
@@ -53,20 +56,46 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     output.give(&ready, |page| {
         page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name()));
     })?;
-    let projector = {
-        let (ledger, stop) = (ledger.clone(), Arc::clone(&stop));
-        std::thread::Builder::new()
-            .name("projector".into())
-            .spawn(move || project(&ledger, &stop))?
-    };
-    let outcome = tend(&ledger, &engine, &stop);
-    stop.store(true, Ordering::Release);
-    // A projector that panicked has told so; what it folds is derived.
-    let _ = projector.join();
+    let outcome = work(&ledger, &engine, &stop);
     server.stop();
     engine.notices().iter().for_each(|notice| note(notice));
     engine.stop()?;
     outcome.map(|()| Answer::Yes)
+}
+
+/// Projects, maps, finishes erasures and tends the engine, until told to stop.
+fn work(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let mut folded = 0;
+        let project = move || repeat("projector", PROJECT_EVERY, stop, || fold(ledger, &mut folded));
+        let map = || {
+            repeat("mapper", MAP_EVERY, stop, || {
+                Ok(engine.map_paced(&|_, _| (), stop)?)
+            });
+        };
+        let erase = || {
+            repeat("erasures", ERASE_EVERY, stop, || {
+                engine.finish_erasures()?;
+                Ok(())
+            });
+        };
+        let threads = [
+            named("projector").spawn_scoped(scope, project),
+            named("mapper").spawn_scoped(scope, map),
+            named("erasures").spawn_scoped(scope, erase),
+        ];
+        let outcome = match threads.iter().find_map(|thread| thread.as_ref().err()) {
+            Some(error) => Err(anyhow::anyhow!("cannot start a thread: {error}")),
+            None => tend(ledger, engine, stop),
+        };
+        stop.store(true, Ordering::Release);
+        for thread in threads.into_iter().flatten() {
+            // One that panicked has told so; what it does is derived, or done at the next start.
+            let _ = thread.join();
+        }
+        outcome
+    })
 }
 
 /// Tells what happens and carries out the operator's commands, until told to stop or every shard has halted.
@@ -113,29 +142,29 @@ fn told(shard: u32, role: &Role) -> String {
     }
 }
 
-/// Folds what is sealed into the projections, and lets go of them in between.
-fn project(ledger: &Ledger, stop: &AtomicBool) {
-    let mut folded = 0;
+/// Does something at its pace until told to stop. An error is told when it is another than the last one.
+fn repeat(name: &str, every: Duration, stop: &AtomicBool, mut work: impl FnMut() -> anyhow::Result<()>) {
     let mut last_error = String::new();
     while !stop.load(Ordering::Acquire) {
         let began = Instant::now();
-        match fold(ledger, &mut folded) {
+        match work() {
             Ok(()) => last_error.clear(),
             Err(error) => {
                 let error = format!("{error:#}");
                 if error != last_error {
-                    note(&format!("projector: {error}; it is tried again"));
+                    note(&format!("{name}: {error}; it is tried again"));
                     last_error = error;
                 }
             }
         }
-        while began.elapsed() < PROJECT_EVERY && !stop.load(Ordering::Acquire) {
+        while began.elapsed() < every && !stop.load(Ordering::Acquire) {
             std::thread::sleep(TICK);
         }
     }
 }
 
-/// `folded`: leaves of all shards that were projected last time.
+/// Folds what is sealed into the projections, and lets go of them. `folded`: leaves of all shards that were projected last
+/// time.
 fn fold(ledger: &Ledger, folded: &mut u64) -> anyhow::Result<()> {
     let sizes = (0..ledger.shards()).map(|shard| Ok(ledger.reader(shard)?.size().0));
     let total: u64 = sizes.sum::<anyhow::Result<u64>>()?;

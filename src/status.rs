@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use sharetrail_ledger::{BusStatus, ChainStatus, LeaseStatus, Ledger, ShardStatus, Status, status};
+use sharetrail_ledger::{BusStatus, ChainStatus, LeaseStatus, Ledger, MapStatus, ShardStatus, Status, status};
 use sharetrail_schemas::Timestamp;
 
 use crate::answer::Answer;
@@ -27,6 +27,17 @@ fn write(page: &mut Page, status: &Status) {
     ));
     page.field(2, "id", &status.id.to_string());
     page.field(2, "at work", &at_work(status));
+    if status.vault.erasures_pending > 0 {
+        let erasures = counted(status.vault.erasures_pending, "erasure");
+        page.warns(2, &format!("{erasures} asked for and not done yet; the next start goes on"));
+    }
+    if status.vault.rotation_due {
+        page.warns(
+            2,
+            "A key was destroyed and the key-encryption key is not exchanged yet: until the next start, old copies of the \
+             vault open",
+        );
+    }
     if let Some(bus) = &status.bus {
         write_bus(page, bus);
     }
@@ -128,6 +139,10 @@ fn shard(page: &mut Page, one: &ShardStatus) {
     );
     page.field(2, "root", &one.root.to_string());
     page.field(2, "sealed", &sealed_at(one.sealed_at));
+    match &one.map {
+        Some(map) => write_map(page, one, map),
+        None => page.field(2, "map", "none is sealed yet; `sharetrail serve` seals one, or whoever reads"),
+    }
     let messages = counted(one.stream_messages, "message");
     page.field(
         2,
@@ -152,6 +167,23 @@ fn shard(page: &mut Page, one: &ShardStatus) {
         page.warns(2, &format!("{when}: {}", incident.what));
     }
     for problem in &one.problems {
+        page.fails(2, problem);
+    }
+}
+
+/// What the customer map covers.
+fn write_map(page: &mut Page, shard: &ShardStatus, map: &MapStatus) {
+    let (labels, sealed) = (counted(map.labels, "label"), sealed_at(map.sealed_at));
+    let covered = match shard.leaves.saturating_sub(map.covered) {
+        0 => "covers every leaf".to_owned(),
+        behind => format!("{} behind", counted(behind, "leaf")),
+    };
+    page.field(
+        2,
+        "map",
+        &format!("{labels}, {covered}; root {} sealed {sealed}", number(map.leaves)),
+    );
+    for problem in &map.problems {
         page.fails(2, problem);
     }
 }

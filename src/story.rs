@@ -8,7 +8,10 @@ use sharetrail_schemas::Timestamp;
 /// The customer whose trail is shown.
 pub(crate) const CUSTOMER: &str = "customer-417";
 
-/// When that customer withdrew the consent: the month's last digit is the byte that the story changes.
+/// A customer id of whom nothing is recorded.
+pub(crate) const STRANGER: &str = "customer-512";
+
+/// When the customer withdrew the consent: the month's last digit is the byte that the story changes.
 pub(crate) const WITHDRAWN: &str = "2025-05-02T09:30:00Z";
 
 /// The position of that digit in [`WITHDRAWN`].

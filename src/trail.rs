@@ -8,6 +8,7 @@ use serde::Serialize;
 use sharetrail_consumers::{
     RecipientSummary, Totals, Trail, TrailEvent, TrailGeneration, UnopenedState, trail,
 };
+use sharetrail_proof::hash::LeafIndex;
 
 use crate::answer::Answer;
 use crate::opened;
@@ -115,9 +116,18 @@ fn place(trail: &Trail, generation: &TrailGeneration) -> String {
         counted(leaves, "leaf")
     );
     match generation.erased_at {
-        Some(index) => format!("{place}; erased at leaf {}", number(index.0)),
+        Some(index) => format!("{place}; {}", erased(generation, index)),
         None => place,
     }
+}
+
+/// `12 events erased at leaf 1,234, no later than 2026-01-31T12:00:00Z`
+fn erased(generation: &TrailGeneration, index: LeafIndex) -> String {
+    let events = counted(generation.events, "event");
+    let when = generation
+        .erased_by
+        .map_or_else(String::new, |time| format!(", no later than {time}"));
+    format!("{events} erased at leaf {}{when}", number(index.0))
 }
 
 fn timeline(page: &mut Page, trail: &Trail) {

@@ -1,45 +1,63 @@
-//! `verify`: checks a dossier against a trust policy, without a ledger.
+//! `verify`: checks a dossier or an erasure certificate against a trust policy, without a ledger.
 //!
 //! In scope: reading the two files, telling what is proven, on whose word, and what is not. Out of scope: the checks
-//! (`sharetrail-proof`). Trust: the policy is believed, the dossier is not.
+//! (`sharetrail-proof`), what the contents say about a recipient (`sharetrail-consumers`). Trust: the policy is believed,
+//! the file is not.
 
-use std::collections::BTreeMap;
+mod page;
+mod summary;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
-use sharetrail_proof::checkpoint::VerifiedCheckpoint;
+use serde_json::Value;
+use sharetrail_consumers::{Disclosure, never_shared};
 use sharetrail_proof::dossier::{
-    Dossier, DossierError, Fault, VerifiedContent, VerifiedDossier, VerifiedEvent,
+    Certificate, Dossier, DossierError, FileKind, VerifiedContent, VerifiedDossier, VerifiedErasure,
+    VerifiedEvent, kind_of,
 };
-use sharetrail_proof::name::Shard;
+use sharetrail_proof::name::Name;
 use sharetrail_proof::policy::Policy;
-use sharetrail_schemas::Timestamp;
 
 use crate::answer::Answer;
-use crate::output::{Output, Page, counted, number};
-
-/// The most faults that are told one by one to people; JSON has them all.
-const FAULTS_SHOWN: usize = 10;
+use crate::output::{Output, Page};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The dossier
+    /// The dossier or the erasure certificate
     file: PathBuf,
     /// The trust policy; without it, the one in the ledger's folder, if there is one
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Also say whether anything was ever shared with this party
+    ///
+    /// Exit code 0: never, up to the time that is told. 1: it was. 2: the dossier does not say.
+    #[arg(long, value_name = "PARTY")]
+    never_shared_with: Option<Name>,
 }
 
-/// Checks a dossier.
+/// Checks a file.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
     let policy = policy(root, args.policy.as_deref())?;
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let verdict =
         Verdict::on(&bytes, &policy).with_context(|| format!("cannot check {}", args.file.display()))?;
-    output.give(&verdict.summary(), |page| verdict.write(page))?;
-    Ok(verdict.answer())
+    let reading = match &args.never_shared_with {
+        Some(party) => verdict.about(party)?,
+        None => None,
+    };
+    let mut summary = verdict.summary();
+    if let Some(reading) = &reading {
+        summary["never_shared"] = summary::reading(reading);
+    }
+    output.give(&summary, |page| {
+        verdict.write(page);
+        if let Some(reading) = &reading {
+            page::reading(page, reading);
+        }
+    })?;
+    Ok(verdict.answer_with(reading.as_ref()))
 }
 
 fn policy(root: &Path, given: Option<&Path>) -> anyhow::Result<Policy> {
@@ -56,237 +74,97 @@ fn policy(root: &Path, given: Option<&Path>) -> anyhow::Result<Policy> {
         .with_context(|| format!("{} is not a trust policy", path.display()))
 }
 
+/// What a dossier says about one party.
+pub(crate) struct Reading {
+    party: Name,
+    disclosure: Disclosure,
+}
+
 /// What a verification says.
 pub(crate) enum Verdict {
-    /// Every check holds.
-    Holds(VerifiedDossier),
+    /// Every check of a dossier holds.
+    Dossier(Box<VerifiedDossier>),
+    /// Every check of an erasure certificate holds.
+    Erasure(Box<VerifiedErasure>),
     /// At least one does not.
     Fails(DossierError),
 }
 
 impl Verdict {
-    /// Checks the bytes of a dossier.
+    /// Checks the bytes of a dossier or of a certificate.
     ///
     /// # Errors
-    /// If they are no dossier, so that nothing was checked.
+    /// If they are neither, so that nothing was checked.
     pub(crate) fn on(bytes: &[u8], policy: &Policy) -> Result<Self, DossierError> {
-        match Dossier::parse(bytes).and_then(|dossier| dossier.verify(policy)) {
-            Ok(verified) => Ok(Self::Holds(verified)),
+        let verdict = match kind_of(bytes) {
+            Some(FileKind::Certificate) => Certificate::parse(bytes)
+                .and_then(|certificate| certificate.verify(policy))
+                .map(|verified| Self::Erasure(Box::new(verified))),
+            _ => Dossier::parse(bytes)
+                .and_then(|dossier| dossier.verify(policy))
+                .map(|verified| Self::Dossier(Box::new(verified))),
+        };
+        match verdict {
             Err(error) if error.is_disproof() => Ok(Self::Fails(error)),
-            Err(error) => Err(error),
+            other => other,
+        }
+    }
+
+    /// What it says about one party; nothing if it does not hold.
+    fn about(&self, party: &Name) -> anyhow::Result<Option<Reading>> {
+        match self {
+            Self::Dossier(verified) => Ok(Some(Reading {
+                party: party.clone(),
+                disclosure: never_shared(verified, party),
+            })),
+            Self::Erasure(_) => {
+                bail!("a certificate says nothing about recipients; only a dossier does")
+            }
+            Self::Fails(_) => Ok(None),
         }
     }
 
     /// Yes, unless a check failed or an event cannot be read that should be.
     pub(crate) fn answer(&self) -> Answer {
-        match self {
-            Self::Holds(verified) if unreadable(verified).next().is_none() => Answer::Yes,
-            _ => Answer::No,
+        let holds = match self {
+            Self::Dossier(verified) => unreadable(verified).next().is_none(),
+            Self::Erasure(_) => true,
+            Self::Fails(_) => false,
+        };
+        if holds { Answer::Yes } else { Answer::No }
+    }
+
+    fn answer_with(&self, reading: Option<&Reading>) -> Answer {
+        match reading.map(|reading| &reading.disclosure) {
+            None | Some(Disclosure::Never { .. }) => self.answer(),
+            Some(Disclosure::Shared { .. }) => Answer::No,
+            Some(Disclosure::CannotSay { .. }) => Answer::Unknown,
         }
     }
 
     /// The verdict for people.
     pub(crate) fn write(&self, page: &mut Page) {
         match self {
-            Self::Holds(verified) => write_what_holds(page, verified),
-            Self::Fails(error) => write_what_fails(page, error),
+            Self::Dossier(verified) => page::dossier(page, verified),
+            Self::Erasure(verified) => page::erasure(page, verified),
+            Self::Fails(error) => page::faults(page, error),
         }
     }
 
     /// The verdict for machines.
     pub(crate) fn summary(&self) -> Value {
         match self {
-            Self::Holds(verified) => summary(verified, self.answer() == Answer::Yes),
-            Self::Fails(DossierError::Disproved(faults)) => {
-                let fault = |fault: &Fault| json!({ "at": fault.at, "what": fault.kind.to_string() });
-                json!({ "verdict": "disproved", "faults": faults.iter().map(fault).collect::<Vec<_>>() })
-            }
-            Self::Fails(error) => {
-                json!({ "verdict": "disproved", "faults": [{ "at": "$", "what": error.to_string() }] })
-            }
+            Self::Dossier(verified) => summary::dossier(verified, self.answer() == Answer::Yes),
+            Self::Erasure(verified) => summary::erasure(verified),
+            Self::Fails(error) => summary::faults(error),
         }
     }
 }
 
+/// Events that do not open though nothing was erased.
 fn unreadable(verified: &VerifiedDossier) -> impl Iterator<Item = &VerifiedEvent> {
     verified
         .events
         .iter()
         .filter(|event| event.content == VerifiedContent::Unreadable)
-}
-
-fn write_what_holds(page: &mut Page, verified: &VerifiedDossier) {
-    page.heading(&format!(
-        "Dossier of {}, from the ledger {}",
-        verified.customer, verified.ledger
-    ));
-    for (shard, checkpoint) in &verified.checkpoints {
-        let leaves = counted(checkpoint.size().0, "leaf");
-        page.holds(&format!(
-            "The checkpoint of {leaves} of shard {shard} is signed with the log's key in the policy"
-        ));
-    }
-    let labels = counted(verified.generations.len() as u64, "label");
-    page.holds(&format!("The customer's: {labels}, each shown by its VRF proof"));
-    let events = counted(verified.events.len() as u64, "event");
-    page.holds(&format!(
-        "On record: {events}, each found in its signed batch, and in the log under the checkpoint"
-    ));
-    write_signers(page, verified);
-    write_contents(page, verified);
-    write_witnesses(page, &verified.checkpoints);
-    page.warns(
-        0,
-        "Not proven: that nothing was left out. A dossier of this version proves authenticity and presence.",
-    );
-    if unreadable(verified).next().is_none() {
-        page.heading("Verified: every check holds.");
-    } else {
-        page.heading("Authentic, and not in order: events on record cannot be read.");
-    }
-}
-
-/// Who signed how many events, with which key.
-fn write_signers(page: &mut Page, verified: &VerifiedDossier) {
-    let mut signers: BTreeMap<(&str, String, u32, u64), u64> = BTreeMap::new();
-    for event in &verified.events {
-        let signer = (
-            event.producer.as_str(),
-            event.key.to_string(),
-            event.shard,
-            event.key_since.0,
-        );
-        *signers.entry(signer).or_default() += 1;
-    }
-    for ((producer, key, shard, since), count) in &signers {
-        let (events, since) = (counted(*count, "event"), number(*since));
-        page.holds(&format!(
-            "Signed by {producer}: {events}, with key {key}, registered at leaf {since} of shard {shard}"
-        ));
-    }
-}
-
-fn write_contents(page: &mut Page, verified: &VerifiedDossier) {
-    let is_opened = |event: &&VerifiedEvent| matches!(event.content, VerifiedContent::Opened(_));
-    let opened = verified.events.iter().filter(is_opened).count() as u64;
-    if opened > 0 {
-        page.holds(&format!(
-            "Unchanged: {}, each the one its entry commits to, about this customer",
-            counted(opened, "content")
-        ));
-    }
-    for one in &verified.generations {
-        if let Some(index) = one.erased_at {
-            let index = number(index.0);
-            page.holds(&format!(
-                "Erased: generation {}; the erasure is on record at leaf {index}",
-                one.generation
-            ));
-        }
-    }
-    let unreadable: Vec<&VerifiedEvent> = unreadable(verified).collect();
-    for event in unreadable.iter().take(FAULTS_SHOWN) {
-        let (index, producer) = (number(event.index.0), &event.producer);
-        let place = format!("leaf {index} of shard {}", event.shard);
-        page.fails(
-            0,
-            &format!("Unreadable: {place}, signed by {producer}: nothing was erased, and it does not open"),
-        );
-    }
-    write_rest(page, unreadable.len());
-}
-
-fn write_witnesses(page: &mut Page, checkpoints: &[(Shard, VerifiedCheckpoint)]) {
-    for (shard, checkpoint) in checkpoints {
-        for (witness, time) in checkpoint.cosignatures() {
-            page.holds(&format!(
-                "Cosigned: shard {shard}, by the witness {witness} at {}",
-                utc(*time)
-            ));
-        }
-    }
-    if checkpoints
-        .iter()
-        .any(|(_, checkpoint)| checkpoint.cosignatures().is_empty())
-    {
-        page.warns(
-            0,
-            "No independent witness cosigned: a split view is not excluded.",
-        );
-    }
-}
-
-fn utc(seconds: u64) -> Timestamp {
-    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
-}
-
-fn write_what_fails(page: &mut Page, error: &DossierError) {
-    page.heading("Disproved: this dossier does not hold.");
-    match error {
-        DossierError::Disproved(faults) => {
-            for fault in faults.iter().take(FAULTS_SHOWN) {
-                page.fails(0, &fault.to_string());
-            }
-            write_rest(page, faults.len());
-        }
-        other => page.fails(0, &other.to_string()),
-    }
-    page.text(
-        0,
-        "Either the file was changed since it was made, or it is not from the ledger that the policy names.",
-    );
-}
-
-fn write_rest(page: &mut Page, all: usize) {
-    if all > FAULTS_SHOWN {
-        page.text(
-            2,
-            &format!(
-                "and {} more; --json tells them all",
-                number((all - FAULTS_SHOWN) as u64)
-            ),
-        );
-    }
-}
-
-fn summary(verified: &VerifiedDossier, is_in_order: bool) -> Value {
-    let checkpoint = |(shard, one): &(Shard, VerifiedCheckpoint)| {
-        let cosignatures: Vec<Value> = one
-            .cosignatures()
-            .iter()
-            .map(|(witness, time)| json!({ "witness": witness, "time": time }))
-            .collect();
-        json!({ "shard": shard.index(), "size": one.size(), "root": one.root(), "cosignatures": cosignatures })
-    };
-    let generations = verified
-        .generations
-        .iter()
-        .map(|one| json!({ "generation": one.generation, "label": one.label, "erased_at": one.erased_at }));
-    json!({
-        "verdict": if is_in_order { "verified" } else { "unreadable" },
-        "ledger": verified.ledger,
-        "customer": verified.customer,
-        "complete": "not proven",
-        "checkpoints": verified.checkpoints.iter().map(checkpoint).collect::<Vec<_>>(),
-        "generations": generations.collect::<Vec<_>>(),
-        "events": verified.events.iter().map(event).collect::<Vec<_>>(),
-    })
-}
-
-fn event(one: &VerifiedEvent) -> Value {
-    let (state, content) = match &one.content {
-        VerifiedContent::Opened(json) => ("opened", Some(json)),
-        VerifiedContent::Erased => ("erased", None),
-        VerifiedContent::Unreadable => ("unreadable", None),
-    };
-    json!({
-        "generation": one.generation,
-        "shard": one.shard,
-        "index": one.index,
-        "producer": one.producer,
-        "key": one.key.to_string(),
-        "key_since": one.key_since,
-        "state": state,
-        "content": content,
-    })
 }

@@ -25,6 +25,11 @@ fn the_demonstration_holds_and_the_altered_dossier_does_not() {
     assert!(told["events"].as_u64() > told["trail"]["events"].as_u64());
     assert_eq!(told["trail"]["findings"], 1);
     assert!(told["altered"]["byte"].as_u64() < told["dossier_bytes"].as_u64());
+    assert_eq!(told["absence"]["verification"], "verified");
+    let erasure = &told["erasure"];
+    assert_eq!(erasure["verification"], "verified");
+    assert_eq!(erasure["readable"], 0);
+    assert_eq!(erasure["erased"], told["trail"]["events"]);
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! `dossier` and `verify`: one file and a policy prove a trail anywhere, and no changed byte goes unseen.
+//! `dossier` and `verify`: one file and a policy prove a whole trail anywhere, or that there is none, and no changed byte
+//! goes unseen.
 
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::dice::Dice;
-use support::loyalty::{customer, events};
+use support::loyalty::{customer, events, lines};
 use support::{LEDGER, Run, World, bare, list, run, text_of};
 
 /// Bytes that are changed, one at a time.
@@ -25,10 +27,7 @@ impl Taken {
     fn of_household(household: usize, each: usize) -> Self {
         let world = World::with_ledger(2);
         world.record(&events(6, each)).exits(0);
-        let folder = world.path("third");
-        fs::create_dir(&folder).expect("a folder can be made");
-        fs::copy(world.ledger().join("policy"), folder.join("policy")).expect("there is a policy");
-        let taken = Self { world, folder };
+        let taken = Self::from(world);
         let made = taken.make(household).exits(0).json();
         assert_eq!(made["customer"], customer(household));
         assert_eq!(made["events"], each);
@@ -36,9 +35,27 @@ impl Taken {
         taken
     }
 
+    /// The policy of a ledger, and no dossier yet.
+    fn from(world: World) -> Self {
+        let folder = world.path("third");
+        fs::create_dir(&folder).expect("a folder can be made");
+        fs::copy(world.ledger().join("policy"), folder.join("policy")).expect("there is a policy");
+        Self { world, folder }
+    }
+
     fn make(&self, household: usize) -> Run {
+        self.make_with(&[&customer(household)])
+    }
+
+    /// Makes the dossier, in the place of the last one.
+    fn make_again(&self, arguments: &[&str]) -> Run {
+        self.make_with(&[arguments, &["--force"]].concat())
+    }
+
+    fn make_with(&self, arguments: &[&str]) -> Run {
         let file = text_of(&self.file());
-        self.world.run(&["dossier", &customer(household), "-o", &file])
+        self.world
+            .run(&[&["dossier", "-o", &file][..], arguments].concat())
     }
 
     fn file(&self) -> PathBuf {
@@ -51,6 +68,20 @@ impl Taken {
 
     fn verify(&self) -> Run {
         verify(&self.folder, &["customer.dossier", "--policy", "policy"])
+    }
+
+    /// What the dossier says about a party.
+    fn never_shared_with(&self, party: &str) -> Run {
+        verify(
+            &self.folder,
+            &[
+                "customer.dossier",
+                "--policy",
+                "policy",
+                "--never-shared-with",
+                party,
+            ],
+        )
     }
 
     /// The verdict on other bytes.
@@ -87,10 +118,145 @@ fn a_dossier_and_a_policy_are_enough() {
             "{field}"
         );
     }
+    is_complete(&taken.world, &verdict);
     let left: Vec<_> = fs::read_dir(&taken.folder)
         .expect("the folder is there")
         .collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+/// Asserts that the verdict covers all that is on record, by the operator's word, and that no auditor or witness is claimed.
+#[track_caller]
+fn is_complete(world: &World, verdict: &Value) {
+    assert_eq!(verdict["complete"]["on_the_word_of"], "operator");
+    assert!(verdict["complete"]["up_to"].as_u64() > Some(0));
+    assert_eq!(verdict["not_covered"], 0);
+    let status = world.status();
+    let maps = list(&verdict["maps"]);
+    assert!(!maps.is_empty());
+    for map in maps {
+        let shard = map["shard"].as_u64().expect("a number");
+        let shards = list(&status["shards"]).iter();
+        let shard = shards.filter(|one| one["shard"] == shard).collect::<Vec<_>>()[0];
+        assert_eq!((&map["covered"], &map["root"]), (&shard["leaves"], &shard["map"]["root"]));
+        assert!(list(&map["auditors"]).is_empty() && list(&map["cosignatures"]).is_empty());
+    }
+    let registered: Vec<&Value> = list(&verdict["parties"])
+        .iter()
+        .filter(|party| party["registered"] == true)
+        .map(|party| &party["party"])
+        .collect();
+    assert!(registered.contains(&&Value::from(LEDGER)) || list(&verdict["events"]).is_empty());
+}
+
+/// The fault: whoever asks for somebody unknown gets no proof, or one that would hold for a customer.
+#[test]
+fn that_nothing_is_on_record_is_proven_too() {
+    let world = World::with_ledger(3);
+    world.record(&events(6, 4)).exits(0);
+    let taken = Taken::from(world);
+    let made = taken.make(3_000).exits(0).json();
+    assert_eq!(made["events"], 0);
+    assert_eq!(made["generations"], 0);
+    let verdict = taken.verify().exits(0).json();
+    assert_eq!(verdict["verdict"], "verified");
+    assert_eq!(verdict["customer"], customer(3_000));
+    assert!(list(&verdict["generations"]).is_empty() && list(&verdict["events"]).is_empty());
+    assert_eq!(verdict["absence"]["generation"], 0);
+    is_complete(&taken.world, &verdict);
+    let page = taken.world.text(&["verify", &text_of(&taken.file())]).exits(0);
+    assert!(page.stdout.contains(&customer(3_000)), "{page:#?}");
+    let text = String::from_utf8(taken.bytes()).expect("JSON is text");
+    let about_another = text.replace(&customer(3_000), &customer(3));
+    assert_ne!(about_another, text);
+    taken.verify_bytes(about_another.as_bytes()).exits(1);
+}
+
+/// The fault: an event that came after the last customer map is left out, or passes for one that is covered.
+#[test]
+fn what_the_map_does_not_cover_yet_is_told() {
+    let taken = Taken::of_household(3, 6);
+    let mut recorder = taken.world.recorder();
+    let mut input = recorder.stdin.take().expect("its input is a pipe");
+    input
+        .write_all(lines(&events(6, 400)).as_bytes())
+        .expect("it reads its input");
+    // The input stays open: the ledger is held, and nobody brings the maps level.
+    let on_record = || list(&taken.world.trail(&customer(3))["events"]).len();
+    taken.world.wait_until(|| on_record() > 6);
+    let made = taken.make_again(&[&customer(3)]).exits(0).json();
+    let (all, later) = (made["events"].as_u64(), made["not_covered"].as_u64());
+    assert!(all > Some(6));
+    assert_eq!(later.map(|later| later + 6), all);
+    let verdict = taken.verify().exits(0).json();
+    assert_eq!(verdict["not_covered"].as_u64(), later);
+    let covered = |event: &&Value| event["covered"] == true;
+    assert_eq!(list(&verdict["events"]).iter().filter(covered).count(), 6);
+    drop(input);
+    Run::of(&recorder.wait_with_output().expect("it ends")).exits(0);
+    let made = taken.make_again(&[&customer(3)]).exits(0).json();
+    assert_eq!(made["events"], 400);
+    assert_eq!(made["not_covered"], 0);
+    is_complete(&taken.world, &taken.verify().exits(0).json());
+}
+
+/// The fault: "never" where the recipient may stand under another name, or where it is on record.
+#[test]
+fn a_dossier_says_whether_a_party_received_anything() {
+    let taken = Taken::of_household(1, 6);
+    let (broker, house) = ("broker.example", "mailhouse-a.example");
+    let told = taken.never_shared_with(broker).exits(2).json();
+    assert_eq!(told["verdict"], "verified");
+    assert_eq!(told["never_shared"]["answer"], "cannot_say");
+    assert!(list(&told["never_shared"]["reasons"]).len() > 1, "{told}");
+    // Its name is in the event, whoever registered it.
+    taken.never_shared_with(house).exits(1);
+    for party in [broker, house] {
+        let arguments = ["keys", "party", party, "--name", "A company", "--country", "IE"];
+        taken.world.run(&arguments).exits(0);
+    }
+    taken
+        .make_again(&[&customer(1), "--party", broker])
+        .exits(0);
+    let told = taken.never_shared_with(broker).exits(0).json();
+    assert_eq!(told["never_shared"]["answer"], "never");
+    assert_eq!(told["never_shared"]["up_to"], told["complete"]["up_to"]);
+    let told = taken.never_shared_with(house).exits(1).json();
+    assert_eq!(told["never_shared"]["answer"], "shared");
+    assert_eq!(list(&told["never_shared"]["events"]).len(), 1);
+    // Not asked for, the dossier does not show who the broker is.
+    taken.make_again(&[&customer(1)]).exits(0);
+    let told = taken.never_shared_with(broker).exits(2).json();
+    assert_eq!(
+        told["never_shared"]["reasons"][0]["reason"],
+        "party_not_registered"
+    );
+}
+
+/// The fault: the label that an auditor drew leads to another customer's dossier, or to none.
+#[test]
+fn a_dossier_is_made_by_label() {
+    let taken = Taken::of_household(2, 4);
+    let label = |household| {
+        let trail = taken.world.trail(&customer(household));
+        let label = trail["generations"][0]["label"].as_str().expect("a text");
+        label.to_owned()
+    };
+    for household in [1, 5] {
+        let made = taken.make_again(&["--label", &label(household)]).exits(0).json();
+        assert_eq!(made["customer"], customer(household));
+        assert_eq!(taken.verify().exits(0).json()["customer"], customer(household));
+    }
+    let before = taken.bytes();
+    for arguments in [
+        &["--label", &"07".repeat(32)][..],
+        &["--label", "x"],
+        &["--label", &label(1), &customer(1)],
+        &[],
+    ] {
+        assert!(!taken.make_again(arguments).exits(2).error().is_empty());
+    }
+    assert_eq!(taken.bytes(), before);
 }
 
 #[test]

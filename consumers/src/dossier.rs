@@ -1,59 +1,89 @@
 //! Putting together the dossier of one customer, out of a ledger.
 //!
 //! In scope: all generations with the proofs of their labels, all leaves with their paths, the contents that
-//! open, the batches, and the registry entries of whoever signed them. Out of scope: the file's form and
-//! every check of it ([`sharetrail_proof::dossier`]).
+//! open, the batches, the registry entries of whoever signed them, the customer maps that say that this is all, and that
+//! there is no further generation. Out of scope: the file's form and every check of it ([`sharetrail_proof::dossier`]).
 //!
-//! Trust: none is asked for; a dossier that was put together from wrong parts does not verify. That the index
-//! names all leaves is not proven until a dossier carries a map path.
+//! Trust: none is asked for; a dossier that was put together from wrong parts does not verify. An index that names other
+//! leaves than a map has counted is folded anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sharetrail_ledger::{Ledger, Vault};
-use sharetrail_proof::dossier::{Base64, Builder, ContentEvidence, Dossier, Place};
+use sharetrail_ledger::{Ledger, MapReader, Vault};
+use sharetrail_proof::dossier::{Base64, Builder, ContentEvidence, Dossier, MapPart, Place};
 use sharetrail_proof::entry::{Entry, party_label};
 use sharetrail_proof::hash::LeafIndex;
-use sharetrail_proof::name::{Label, Name, OPERATOR};
+use sharetrail_proof::map::MapPath;
+use sharetrail_proof::name::{Label, Name, OPERATOR, RECOVERY};
 use sharetrail_proof::tree::{InclusionProof, Levels, prove_inclusion};
 
 use crate::error::ConsumerError;
-use crate::logs::{Logs, Past, SignedBatch, pasts, wrong};
+use crate::logs::{Logs, Past, SignedBatch, pasts, with_level_index, wrong};
 use crate::opening::{Opener, Reading};
 use crate::projection::{LeafRef, Projections};
 
-/// The dossier of a customer, as far as the projection is folded.
+/// The dossier of a customer. It shows all that the customer maps cover, and what the log has beyond them. A customer of
+/// whom nothing is on record has a dossier too: it proves that.
 ///
 /// # Errors
-/// [`ConsumerError::NothingOnRecord`] if no leaf is the customer's.
+/// [`ConsumerError::NoMap`] if nothing can be shown to be complete yet.
 pub fn dossier(
     ledger: &Ledger,
     projections: &Projections,
     vault: &Vault,
     customer: &str,
 ) -> Result<Dossier, ConsumerError> {
-    projections.with_sound_index(|| {
+    dossier_about(ledger, projections, vault, customer, &[])
+}
+
+/// As [`dossier`], and it shows whether these parties are registered, whatever the events say. Whoever wants to read out of
+/// it that nothing was shared with a party needs that party in it.
+///
+/// # Errors
+/// As [`dossier`].
+pub fn dossier_about(
+    ledger: &Ledger,
+    projections: &Projections,
+    vault: &Vault,
+    customer: &str,
+    parties: &[Name],
+) -> Result<Dossier, ConsumerError> {
+    with_level_index(projections, |tries| {
+        let mut gathering = Gathering::new(ledger, projections, customer)?;
         let pasts = pasts(ledger, projections, vault, customer)?;
-        if pasts.iter().all(|past| past.leaves.is_empty()) {
-            return Err(ConsumerError::NothingOnRecord {
-                customer: customer.to_owned(),
-            });
-        }
-        let mut gathering = Gathering::new(ledger, projections, customer);
-        for past in &pasts {
+        // A key without leaves is no generation yet: that it has none is what the absence shows.
+        let told: Vec<&Past> = pasts.iter().take_while(|past| !past.leaves.is_empty()).collect();
+        for past in &told {
+            if tries == 0 {
+                gathering.map_first(past.shard)?;
+                gathering.check_level(past)?;
+            }
             gathering.generation(vault, past)?;
         }
-        gathering.registries()?;
+        let next = u32::try_from(told.len()).expect("nobody is erased four billion times");
+        gathering.absence(vault, next, parties)?;
+        gathering.parties()?;
         Ok(gathering.builder.finish())
     })
 }
 
-struct Gathering<'a> {
+/// The parts of a dossier, or of a certificate, as they are found.
+pub(crate) struct Gathering<'a> {
+    ledger: &'a Ledger,
     customer: &'a str,
     projections: &'a Projections,
+    /// Leaves that the index had folded before it was asked for anything.
+    folded: Vec<u64>,
+    maps: BTreeMap<u32, MapReader>,
     logs: Logs<'a>,
-    builder: Builder,
-    /// By shard, whose registry entries belong in.
-    parties: BTreeMap<u32, BTreeSet<Name>>,
+    pub(crate) builder: Builder,
+    /// Of which the builder has checkpoint and map.
+    shards: BTreeSet<u32>,
+    /// Recipients that a map was asked for.
+    recipients: BTreeSet<(u32, Name)>,
+    /// Whose registry entries belong in, by shard, and are not told yet.
+    waiting: BTreeSet<(u32, Name)>,
+    told: BTreeSet<(u32, Name)>,
     /// The leaf hashes of the batch looked at last: leaves come in log order, so each batch is read once.
     hashes: Option<BatchHashes>,
 }
@@ -65,21 +95,31 @@ struct BatchHashes {
 }
 
 impl<'a> Gathering<'a> {
-    fn new(ledger: &'a Ledger, projections: &'a Projections, customer: &'a str) -> Self {
-        Self {
+    /// Nothing is gathered yet. To be made before the index is asked for anything.
+    pub(crate) fn new(
+        ledger: &'a Ledger,
+        projections: &'a Projections,
+        customer: &'a str,
+    ) -> Result<Self, ConsumerError> {
+        Ok(Self {
+            ledger,
             customer,
             projections,
+            folded: projections.folded()?,
+            maps: BTreeMap::new(),
             logs: Logs::new(ledger),
             builder: Builder::new(ledger.name().clone(), customer),
-            parties: BTreeMap::new(),
+            shards: BTreeSet::new(),
+            recipients: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            told: BTreeSet::new(),
             hashes: None,
-        }
+        })
     }
 
     fn generation(&mut self, vault: &Vault, past: &Past) -> Result<(), ConsumerError> {
         self.shard(past.shard)?;
-        let (label, proof) = vault.prove_label(self.customer, past.generation);
-        self.builder.generation(label, proof);
+        self.label(vault, past)?;
         let mut opener = Opener::new(self.customer, past);
         for at in &past.leaves {
             self.leaf(past, at, &mut opener)?;
@@ -87,68 +127,180 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Genesis and checkpoint of a shard, once.
-    fn shard(&mut self, shard: u32) -> Result<(), ConsumerError> {
-        if self.parties.contains_key(&shard) {
-            return Ok(());
-        }
-        let reader = self.logs.log(shard)?.reader();
-        let genesis = reader.leaf(LeafIndex(0))?.entry;
-        let path = reader.inclusion(LeafIndex(0))?;
-        self.builder.shard(shard, reader.note(), &genesis, path);
-        // The operator signs registry and erasure entries, so its keys are always asked for.
-        let operator = Name::new(OPERATOR).expect("a valid name");
-        self.parties.insert(shard, BTreeSet::from([operator]));
+    /// The label of a generation: that it is the customer's, and what the map says of it.
+    pub(crate) fn label(&mut self, vault: &Vault, past: &Past) -> Result<(), ConsumerError> {
+        let path = self.all_of(past.shard, &past.label, &past.leaves)?;
+        let (label, proof) = vault.prove_label(self.customer, past.generation);
+        self.builder.generation(label, proof, path);
         Ok(())
     }
 
-    fn leaf(&mut self, past: &Past, at: &LeafRef, opener: &mut Opener<'_>) -> Result<(), ConsumerError> {
+    /// That there is nothing under the label of this generation, and who these parties are.
+    fn absence(&mut self, vault: &Vault, generation: u32, parties: &[Name]) -> Result<(), ConsumerError> {
+        let (label, proof) = vault.prove_label(self.customer, generation);
+        let shard = label.shard(self.ledger.shards());
+        self.shard(shard)?;
+        let path = self.all_of(shard, &label, &[])?;
+        self.builder.absence(generation, label, proof, path);
+        for party in parties {
+            self.involve(shard, party);
+        }
+        Ok(())
+    }
+
+    /// The map of a shard, pinned before its log is opened, so that the log covers what the map names.
+    fn map_first(&mut self, shard: u32) -> Result<&MapReader, ConsumerError> {
+        if !self.maps.contains_key(&shard) {
+            let map = self
+                .ledger
+                .map_reader(shard)?
+                .ok_or(ConsumerError::NoMap { shard })?;
+            let (folded, wanted) = (self.folded_on(shard), map.leaf().checkpoint.size.0);
+            if folded < wanted {
+                return Err(ConsumerError::Behind {
+                    shard,
+                    folded,
+                    wanted,
+                });
+            }
+            self.maps.insert(shard, map);
+        }
+        Ok(&self.maps[&shard])
+    }
+
+    fn folded_on(&self, shard: u32) -> u64 {
+        self.folded.get(shard as usize).copied().unwrap_or_default()
+    }
+
+    fn check_level(&mut self, past: &Past) -> Result<(), ConsumerError> {
+        let folded = self.folded_on(past.shard);
+        self.logs.check_level(past, folded)
+    }
+
+    /// Leaves that the map of a shard covers.
+    pub(crate) fn covered(&mut self, shard: u32) -> Result<u64, ConsumerError> {
+        Ok(self.map_first(shard)?.leaf().checkpoint.size.0)
+    }
+
+    /// Genesis, checkpoint and map of a shard, once.
+    pub(crate) fn shard(&mut self, shard: u32) -> Result<(), ConsumerError> {
+        if !self.shards.insert(shard) {
+            return Ok(());
+        }
+        let map = self.map_first(shard)?;
+        let (checkpoint, leaf) = (map.note().to_owned(), map.leaf_text().to_owned());
+        let (covered, path) = (map.leaf().checkpoint.size, map.inclusion()?);
+        let reader = self.logs.log(shard)?.reader();
+        let consistency = reader.consistency(covered)?;
+        let part = MapPart {
+            checkpoint,
+            leaf,
+            path,
+            consistency,
+        };
+        let genesis = reader.leaf(LeafIndex(0))?.entry;
+        let genesis_path = reader.inclusion(LeafIndex(0))?;
+        self.builder.shard(shard, reader.note(), &genesis, genesis_path);
+        self.builder.map(shard, part);
+        // The operator signs registry and erasure entries, so its keys are always asked for.
+        let operator = Name::new(OPERATOR).expect("a valid name");
+        self.involve(shard, &operator);
+        Ok(())
+    }
+
+    /// The map path of a label whose leaves, as the index has them, are these.
+    fn all_of(&mut self, shard: u32, label: &Label, leaves: &[LeafRef]) -> Result<MapPath, ConsumerError> {
+        let covered = self.covered(shard)?;
+        let found = self.map_first(shard)?.find(label)?;
+        let named = leaves.iter().filter(|leaf| leaf.index.0 < covered).count() as u64;
+        let counted = found.value.map_or(0, |value| value.count);
+        if named == counted {
+            return Ok(found.path);
+        }
+        Err(ConsumerError::index(format!(
+            "shard {shard}: it names {named} leaves of label {label} below leaf {covered}, and the customer map counts \
+             {counted}"
+        )))
+    }
+
+    /// A leaf of the generation told last.
+    pub(crate) fn leaf(
+        &mut self,
+        past: &Past,
+        at: &LeafRef,
+        opener: &mut Opener<'_>,
+    ) -> Result<(), ConsumerError> {
         let log = self.logs.log(at.shard)?;
         let leaf = log.leaf(at, &past.label)?;
         let batch = log.batch_of(at)?;
         let place = self.place(at, &batch)?;
-        let producer = &batch.batch.producer;
         match Entry::parse(&leaf.entry) {
             Ok(Entry::Event(event)) => {
-                let content = evidence(opener.open(producer, &event, &leaf.sealed));
+                let content = evidence(opener.open(&batch.batch.producer, &event, &leaf.sealed));
+                self.recipient(at.shard, &content)?;
                 self.builder.event(&leaf.entry, place, content);
             }
             Ok(Entry::Erasure(_)) => self.builder.erasure(&leaf.entry, place),
             _ => return Err(wrong(at, "neither an event nor an erasure")),
         }
-        self.parties.entry(at.shard).or_default().insert(producer.clone());
         Ok(())
     }
 
-    /// The registry entries of all parties involved, each shard's from its own log.
-    fn registries(&mut self) -> Result<(), ConsumerError> {
-        for (shard, parties) in self.parties.clone() {
-            let labels: Vec<Label> = parties.iter().map(party_label).collect();
-            for label in labels {
-                self.registry(shard, &label)?;
+    /// Whoever a content names as recipient is shown to be registered, where that is so.
+    fn recipient(&mut self, shard: u32, content: &ContentEvidence) -> Result<(), ConsumerError> {
+        let ContentEvidence::Opened { json, .. } = content else {
+            return Ok(());
+        };
+        let Some(recipient) = recipient_of(json) else {
+            return Ok(());
+        };
+        if self.recipients.insert((shard, recipient.clone())) {
+            let found = self.map_first(shard)?.find(&party_label(&recipient))?;
+            if found.value.is_some() {
+                self.involve(shard, &recipient);
             }
         }
         Ok(())
     }
 
-    fn registry(&mut self, shard: u32, label: &Label) -> Result<(), ConsumerError> {
+    fn involve(&mut self, shard: u32, party: &Name) {
+        let one = (shard, party.clone());
+        // The recovery key stands in the genesis entry and has no registry entries.
+        if party.as_str() != RECOVERY && !self.told.contains(&one) {
+            self.waiting.insert(one);
+        }
+    }
+
+    /// The registry entries of all parties involved, each shard's from its own log. Who signed those is involved too.
+    pub(crate) fn parties(&mut self) -> Result<(), ConsumerError> {
+        while let Some((shard, party)) = self.waiting.pop_first() {
+            self.told.insert((shard, party.clone()));
+            self.party(shard, party)?;
+        }
+        Ok(())
+    }
+
+    fn party(&mut self, shard: u32, party: Name) -> Result<(), ConsumerError> {
+        let label = party_label(&party);
         let size = self.logs.log(shard)?.reader().size();
-        for at in self.projections.leaves_on(shard, label)? {
-            // Folded since the log was pinned: later than this dossier's checkpoint.
-            if at.index.0 >= size.0 {
-                continue;
-            }
+        let mut leaves = self.projections.leaves_on(shard, &label)?;
+        // Folded since the log was pinned: later than this dossier's checkpoint.
+        leaves.retain(|at| at.index.0 < size.0);
+        let path = self.all_of(shard, &label, &leaves)?;
+        for at in &leaves {
             let log = self.logs.log(shard)?;
-            let leaf = log.leaf(&at, label)?;
-            let batch = log.batch_of(&at)?;
-            let place = self.place(&at, &batch)?;
+            let leaf = log.leaf(at, &label)?;
+            let batch = log.batch_of(at)?;
+            let place = self.place(at, &batch)?;
             self.builder.registry(&leaf.entry, place);
         }
+        self.builder.party(shard, party, path);
         Ok(())
     }
 
-    /// Where a leaf is; tells the builder its batch.
+    /// Where a leaf is; tells the builder its batch, and asks for the keys of whoever signed that.
     fn place(&mut self, at: &LeafRef, batch: &SignedBatch) -> Result<Place, ConsumerError> {
+        self.involve(at.shard, &batch.batch.producer);
         let in_batch = self.path_in_batch(at, batch)?;
         let reader = self.logs.log(at.shard)?.reader();
         if !self.builder.has_batch(at.shard, batch.index) {
@@ -203,4 +355,10 @@ fn evidence(reading: Reading) -> ContentEvidence {
         Reading::Erased => ContentEvidence::Erased {},
         Reading::Unreadable { .. } => ContentEvidence::Unreadable {},
     }
+}
+
+/// The recipient that a content names, where its id is one that a registry can hold.
+fn recipient_of(json: &str) -> Option<Name> {
+    let content = sharetrail_schemas::read(json.as_bytes()).ok()?;
+    Name::new(&content.data().recipient()?.id).ok()
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use sharetrail_ledger::LedgerError;
+use sharetrail_proof::name::Label;
 use thiserror::Error;
 
 use crate::store::StoreError;
@@ -62,6 +63,56 @@ pub enum ConsumerError {
         /// What is wrong there.
         reason: String,
     },
+    /// The trail index is folded less far than what it was held against; folding it further helps.
+    #[error(
+        "shard {shard}: the trail index has folded {folded} leaves, and {wanted} are needed; run the command again"
+    )]
+    Behind {
+        /// The shard.
+        shard: u32,
+        /// Leaves that are folded.
+        folded: u64,
+        /// Leaves that must be.
+        wanted: u64,
+    },
+    /// No root of the customer map was sealed yet, so nothing can be shown to be complete.
+    #[error(
+        "no customer map of shard {shard} is sealed yet: run `sharetrail dossier` where the ledger can be sequenced, or \
+         wait a moment for `sharetrail serve`"
+    )]
+    NoMap {
+        /// The shard.
+        shard: u32,
+    },
+    /// The customer map that was sealed last is older than what is to be shown.
+    #[error(
+        "shard {shard}: the customer map that was sealed last covers {covered} leaves, and leaf {index} is to be shown: run \
+         the command where the ledger can be sequenced, or wait a moment for `sharetrail serve`"
+    )]
+    NotCovered {
+        /// The shard.
+        shard: u32,
+        /// The leaf.
+        index: u64,
+        /// Leaves that the map covers.
+        covered: u64,
+    },
+    /// A certificate was asked for, and no erasure is on record.
+    #[error("no erasure of {customer:?} is on record in generation {generation}; `sharetrail erase` erases")]
+    NotErased {
+        /// The customer id, as asked for.
+        customer: String,
+        /// The generation.
+        generation: u32,
+    },
+    /// It cannot be said whose a label is.
+    #[error("label {label}: {reason}")]
+    Label {
+        /// The label.
+        label: Label,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Nothing in the log belongs to the customer.
     #[error("there is nothing on record about {customer:?}: check the spelling of the customer id")]
     NothingOnRecord {
@@ -88,6 +139,11 @@ impl ConsumerError {
     /// Whether the question is about a customer that the log knows nothing of.
     pub fn is_nothing_on_record(&self) -> bool {
         matches!(self, Self::NothingOnRecord { .. })
+    }
+
+    /// Whether what is asked for needs a customer map that is sealed later: trying again in a moment may help.
+    pub fn is_not_covered(&self) -> bool {
+        matches!(self, Self::NoMap { .. } | Self::NotCovered { .. })
     }
 
     /// Whether a projection that is deleted and folded anew would not say this.

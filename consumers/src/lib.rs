@@ -1,25 +1,32 @@
-//! What is read out of a ledger: projections, trails, dossiers.
+//! What is read out of a ledger: projections, trails, dossiers, audits.
 //!
 //! In scope: the trail projection (which leaves are whose), the trail of one customer with what is wrong in
-//! it, and the dossier that proves a trail offline. Out of scope: writing to a ledger, signing, publishing,
+//! it, the dossier that proves a trail offline, the certificate of an erasure, and what a dossier says about one
+//! recipient; the audit of a whole ledger from its public files. Out of scope: writing to a ledger, signing, publishing,
 //! showing; the logs are served as files to auditors, and the archive to other hosts.
 //!
 //! Trust: the ledger's folder is believed where its checkpoints cover it, and the vault is trusted. A
-//! projection is not: it says where to look, and what is found there is checked. It can hide a leaf, though;
-//! that a trail is whole follows from the log alone, by a rebuild.
+//! projection is not: it says where to look, and what is found there is checked. It can hide a leaf from a trail;
+//! a dossier that lacks one does not fit the customer map.
 
+pub mod audit;
+mod certificate;
 mod dossier;
 mod error;
 pub mod http;
 mod logs;
 mod opening;
 mod projection;
+mod reading;
 pub mod store;
 mod trail;
 
-pub use dossier::dossier;
+pub use certificate::certificate;
+pub use dossier::{dossier, dossier_about};
 pub use error::ConsumerError;
+pub use opening::customer_of;
 pub use projection::{CaughtUp, LeafRef, Projections, rebuild};
+pub use reading::{Disclosure, Reason, never_shared};
 pub use trail::{
     CategorySummary, Finding, NoConsent, RecipientSummary, Totals, Trail, TrailCheckpoint, TrailEvent,
     TrailGeneration, TrailRecipient, TrailReference, TrailRequest, TrailSeries, Unopened, UnopenedState,

@@ -39,9 +39,35 @@ impl Past {
             .find(|leaf| leaf.kind == ERASURE)
             .map(|leaf| leaf.index)
     }
+
+    /// Whether the key is gone and the index does not name the erasure that must have gone before.
+    pub(crate) fn lacks_its_erasure(&self) -> bool {
+        self.key.is_none() && self.erasure().is_none()
+    }
 }
 
-/// All generations of a customer, oldest first. Nothing for a customer whom the vault has never met.
+/// How often an index that is behind is folded further before whoever asked is told.
+const TRIES: u32 = 5;
+
+/// Does `work`, which is told how often it was tried before. Where that finds the index behind what it is held against, the
+/// index is folded further and the work done again.
+pub(crate) fn with_level_index<T>(
+    projections: &Projections,
+    work: impl Fn(u32) -> Result<T, ConsumerError>,
+) -> Result<T, ConsumerError> {
+    let mut tries = 0;
+    loop {
+        match projections.with_sound_index(|| work(tries)) {
+            Err(ConsumerError::Behind { .. }) if tries < TRIES => {
+                projections.catch_up(&|_, _| ())?;
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// All generations of a customer that vault or index know of, oldest first. Nothing for a customer whom neither has met.
 ///
 /// To be called before any reader is opened: a reader opened later covers all leaves that the index names.
 pub(crate) fn pasts(
@@ -50,19 +76,29 @@ pub(crate) fn pasts(
     vault: &Vault,
     customer: &str,
 ) -> Result<Vec<Past>, ConsumerError> {
-    let generations = vault.generations(customer)?.into_iter();
-    let past = generations.map(|one| -> Result<Past, ConsumerError> {
-        let shard = one.label.shard(ledger.shards());
-        let leaves = projections.leaves_on(shard, &one.label)?;
-        Ok(Past {
-            generation: one.generation,
-            label: one.label,
+    // Before the index: a key that is found destroyed has its erasure in the log by now.
+    let mut slots = vault.generations(customer)?;
+    let mut found = Vec::new();
+    for generation in 0.. {
+        let known = slots.iter().position(|slot| slot.generation == generation);
+        let slot = known.map(|at| slots.swap_remove(at));
+        let label = slot
+            .as_ref()
+            .map_or_else(|| vault.label(customer, generation), |slot| slot.label);
+        let shard = label.shard(ledger.shards());
+        let leaves = projections.leaves_on(shard, &label)?;
+        if slot.is_none() && leaves.is_empty() {
+            break;
+        }
+        found.push(Past {
+            generation,
+            label,
             shard,
-            key: one.key,
+            key: slot.and_then(|slot| slot.key),
             leaves,
-        })
-    });
-    past.collect()
+        });
+    }
+    Ok(found)
 }
 
 /// A batch that holds leaves of interest.
@@ -102,6 +138,21 @@ impl<'a> Logs<'a> {
                 }))
             }
         }
+    }
+
+    /// Refuses an index in which a customer's erasure may be missing only because it is not folded yet. `folded`: of the
+    /// customer's shard, before the index was asked.
+    pub(crate) fn check_level(&mut self, past: &Past, folded: u64) -> Result<(), ConsumerError> {
+        let wanted = self.log(past.shard)?.reader().size().0;
+        if past.lacks_its_erasure() && folded < wanted {
+            let shard = past.shard;
+            return Err(ConsumerError::Behind {
+                shard,
+                folded,
+                wanted,
+            });
+        }
+        Ok(())
     }
 
     /// The logs opened so far, by shard.

@@ -1,18 +1,21 @@
 //! Opening the sealed contents of one generation of a customer.
 //!
-//! In scope: which key, whether the content fits its entry's commitment and is about the customer, and what
-//! to say where there is nothing to open. Out of scope: what the content says.
+//! In scope: which key, whether the content fits its entry's commitment and is about the customer, what to say where
+//! there is nothing to open, and whose a label is. Out of scope: what the content says besides.
 //! Trust: the vault's key; a sealed content is untrusted until it opens, and its content until the commitment
 //! holds.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use sharetrail_ledger::{Ledger, Vault};
 use sharetrail_proof::customer::{CustomerKey, Sealer};
-use sharetrail_proof::entry::EventEntry;
-use sharetrail_proof::name::Name;
+use sharetrail_proof::entry::{ERASURE, EVENT, Entry, EventEntry};
+use sharetrail_proof::name::{Label, Name};
 
-use crate::logs::Past;
+use crate::error::ConsumerError;
+use crate::logs::{Logs, Past, pasts};
+use crate::projection::{LeafRef, Projections};
 
 /// A content, or why there is none.
 pub(crate) enum Reading {
@@ -85,23 +88,88 @@ impl<'a> Opener<'a> {
 }
 
 fn is_about(customer: &str, json: &str) -> bool {
+    whom(json).is_some_and(|found| found == customer)
+}
+
+/// Whom a content is about, by its own word.
+fn whom(json: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct About {
         #[serde(rename = "subject")]
         customer: String,
     }
-    serde_json::from_str::<About>(json).is_ok_and(|about| about.customer == customer)
+    serde_json::from_str(json).ok().map(|about: About| about.customer)
+}
+
+/// The customer whose label this is: a content under it says who, and the label must be that customer's.
+///
+/// # Errors
+/// [`ConsumerError::Label`] if the log has no such label, or if no content under it opens.
+pub fn customer_of(
+    ledger: &Ledger,
+    projections: &Projections,
+    vault: &Vault,
+    label: &Label,
+) -> Result<String, ConsumerError> {
+    projections.with_sound_index(|| {
+        let leaves = projections.leaves_on(label.shard(ledger.shards()), label)?;
+        let mut logs = Logs::new(ledger);
+        for at in leaves.iter().filter(|leaf| leaf.kind == EVENT) {
+            let Some(customer) = named_by(vault, &mut logs, label, at)? else {
+                continue;
+            };
+            let known = pasts(ledger, projections, vault, &customer)?;
+            if known.iter().any(|past| past.label == *label) {
+                return Ok(customer);
+            }
+        }
+        Err(ConsumerError::Label {
+            label: *label,
+            reason: nameless(&leaves),
+        })
+    })
+}
+
+/// The customer whom the content of one event names, if it opens.
+fn named_by(
+    vault: &Vault,
+    logs: &mut Logs<'_>,
+    label: &Label,
+    at: &LeafRef,
+) -> Result<Option<String>, ConsumerError> {
+    let log = logs.log(at.shard)?;
+    let leaf = log.leaf(at, label)?;
+    let batch = log.batch_of(at)?;
+    let (Ok(Entry::Event(event)), Some(key)) = (
+        Entry::parse(&leaf.entry),
+        vault.producer_key(label, &batch.batch.producer)?,
+    ) else {
+        return Ok(None);
+    };
+    let opened = key.sealer().open(&event, &leaf.sealed).ok();
+    let json = opened.and_then(|opened| String::from_utf8(opened.content).ok());
+    Ok(json.and_then(|json| whom(&json)))
+}
+
+/// Why nobody can say whose a label is that has these leaves.
+fn nameless(leaves: &[LeafRef]) -> &'static str {
+    let has = |kind: u8| leaves.iter().any(|leaf| leaf.kind == kind);
+    if leaves.is_empty() {
+        "the log has no leaf of it; check the spelling"
+    } else if has(ERASURE) {
+        "its customer was erased, and nothing opens that would say whose it was; name the customer instead"
+    } else if has(EVENT) {
+        "no content under it opens and names its customer; name the customer instead"
+    } else {
+        "it is that of a party in the registry, not of a customer"
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use sharetrail_proof::customer::commitment;
-    use sharetrail_proof::entry::ERASURE;
     use sharetrail_proof::hash::LeafIndex;
-    use sharetrail_proof::name::Label;
-
-    use crate::projection::LeafRef;
 
     const JSON: &str = r#"{"subject":"customer-42"}"#;
 
@@ -179,5 +247,25 @@ mod tests {
         let past = past(None, Vec::new());
         let reading = Opener::new("customer-42", &past).open(&producer, &entry, &bytes);
         assert!(matches!(reading, Reading::Unreadable { .. }));
+    }
+
+    /// The fault: whoever asks for the dossier of a label is sent away with the wrong advice.
+    #[test]
+    fn why_a_label_has_no_name_depends_on_its_leaves() {
+        let leaf = |kind| LeafRef {
+            shard: 0,
+            index: LeafIndex(9),
+            position: 0,
+            kind,
+        };
+        let registry = sharetrail_proof::entry::REGISTRY;
+        let told = [
+            nameless(&[]),
+            nameless(&[leaf(EVENT), leaf(ERASURE)]),
+            nameless(&[leaf(EVENT)]),
+            nameless(&[leaf(registry)]),
+        ];
+        let distinct: std::collections::BTreeSet<&str> = told.into_iter().collect();
+        assert_eq!(distinct.len(), told.len());
     }
 }

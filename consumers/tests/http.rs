@@ -81,11 +81,22 @@ fn ask(address: SocketAddr, method: &str, path: &str, authorization: Option<&str
 #[test]
 fn every_file_of_the_tree_is_served_as_it_lies() {
     let host = Host::new();
-    let folder = host.place.root.join("log/0");
+    let (full, partial) = served(&host, "log/0");
+    assert!(
+        full >= 2 && partial >= 3,
+        "{full} full and {partial} partial files"
+    );
+    assert_eq!(served(&host, "map/0"), (0, 2));
+    assert_eq!(host.get("/healthz").status, 200);
+}
+
+/// Asks for every file of a tree; how many were full and partial ones.
+fn served(host: &Host, tree: &str) -> (usize, usize) {
+    let folder = host.place.root.join(tree);
     let (mut full, mut partial) = (0, 0);
     for path in files_below(&folder) {
         let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
-        let answer = host.get(&format!("/log/0/{name}"));
+        let answer = host.get(&format!("/{tree}/{name}"));
         assert_eq!(
             (answer.status, &answer.body),
             (200, &fs::read(&path).unwrap()),
@@ -107,11 +118,7 @@ fn every_file_of_the_tree_is_served_as_it_lies() {
             full += 1;
         }
     }
-    assert!(
-        full >= 2 && partial >= 3,
-        "{full} full and {partial} partial files"
-    );
-    assert_eq!(host.get("/healthz").status, 200);
+    (full, partial)
 }
 
 /// The fault: a path leads out of the tree, to keys or contents.
@@ -157,6 +164,11 @@ fn what_is_no_file_of_a_tree_is_not_there() {
         "/log/0/tile//0/000",
         "/log/0//etc/passwd",
         "/log/0/tile/0/000%00",
+        "/map/1/checkpoint",
+        "/map/0/../../log/0/checkpoint",
+        "/map/0/cosigned",
+        "/map/0/tile/0/001",
+        "/mapping/0/head",
         "/ledger.toml",
         "/keys/vrf.key",
         "/sealed/0/00000000000000000000.leaves",

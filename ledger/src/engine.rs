@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use sharetrail_proof::checkpoint::log_origin;
 use sharetrail_proof::hash::{Hash, LeafIndex};
-use sharetrail_proof::name::{ChainId, Label, Shard};
+use sharetrail_proof::name::{ChainId, Shard};
 use sharetrail_proof::registry::Registry;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
 use crate::bus::{Bus, EmbeddedBus, StreamId, StreamSeq};
+use crate::erase::{Erasures, Keeper, start_keeper};
 use crate::error::{At, LedgerError};
 use crate::folder::Lock;
 use crate::host::{Host, HostOptions};
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::mapper::{Mappers, Pace, Turn};
 use crate::register::Register;
 use crate::sequencer::{Observer, Sequencer, ShardView, Sources, Unobserved, message_hash, recover};
 use crate::vault::{Grants, Vault};
@@ -54,10 +56,14 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<Result<(), LedgerError>>>>,
     notices: Mutex<Vec<String>>,
+    /// Taken up shard by shard when the maps are first needed.
+    mappers: Mappers,
     /// Gone once the engine has ended.
     runtime: Option<Runtime>,
     /// One registry change at a time: two would get the same number.
     operator: Mutex<()>,
+    keeper: Arc<Keeper>,
+    erasures: Erasures,
     /// Held as long as the engine lives; the embedded bus holds it longer, while somebody can publish.
     _lock: Arc<Lock>,
 }
@@ -107,9 +113,10 @@ impl Engine {
             sequencers.push(take_up(ledger, &*bus, &runtime, shard, observer, &mut notices)?);
         }
         vault_is_there(ledger, sequencers.iter().all(|one| one.state().events() == 0))?;
-        let vault = ledger.open_vault(true)?;
-        let erased = sequencers.iter().flat_map(Sequencer::erased_labels);
-        destroy_erased(&vault, erased, &mut notices)?;
+        let vault = Arc::new(ledger.open_vault(true)?);
+        let keeper = Arc::new(Keeper::new(&vault, observer));
+        sequencers.iter().try_for_each(|one| keeper.note(&one.erased()))?;
+        keeper.begin()?;
         let views = sequencers.iter().map(Sequencer::view).collect();
         let (wake, stop) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let (questions, asked) = mpsc::channel();
@@ -119,27 +126,33 @@ impl Engine {
             asked,
             wake: Arc::clone(&wake),
             stop: Arc::clone(&stop),
+            keeper: Arc::clone(&keeper),
         };
         let thread = std::thread::Builder::new()
             .name("sequencer".into())
             .spawn(move || work.run());
-        let threads = vec![thread.at("start a thread for", ledger.root())?];
+        let thread = thread.at("start a thread for", ledger.root())?;
         let door = Door { questions, wake };
         let engine = Self {
             ledger: ledger.clone(),
             bus,
             host: None,
-            vault: Arc::new(vault),
+            vault,
+            mappers: Mappers::new(ledger, observer),
             views,
             doors: (0..ledger.shards()).map(|_| door.clone()).collect(),
             stop,
-            threads: Mutex::new(threads),
+            threads: Mutex::new(vec![thread]),
             notices: Mutex::new(notices),
             runtime: Some(runtime),
             operator: Mutex::new(()),
+            keeper,
+            erasures: Erasures::default(),
             _lock: lock,
         };
+        engine.keep()?;
         engine.sequence_what_waits()?;
+        engine.finish_erasures()?;
         Ok(engine)
     }
 
@@ -155,12 +168,14 @@ impl Engine {
         vault_is_there(ledger, sizes.iter().all(|&size| size <= 1))?;
         let vault = Arc::new(ledger.open_vault(true)?);
         let stop = Arc::new(AtomicBool::new(false));
-        let started = Host::start(ledger, &vault, observer, options, &stop)?;
+        let keeper = Arc::new(Keeper::new(&vault, observer));
+        let started = Host::start(ledger, &keeper, observer, options, &stop)?;
         let engine = Self {
             ledger: ledger.clone(),
             bus: Arc::clone(started.host.nats()) as Arc<dyn Bus>,
             host: Some(started.host),
             vault,
+            mappers: Mappers::new(ledger, observer),
             views: started.views,
             doors: started.doors,
             stop,
@@ -168,13 +183,24 @@ impl Engine {
             notices: Mutex::new(started.notices),
             runtime: Some(runtime),
             operator: Mutex::new(()),
+            keeper,
+            erasures: Erasures::default(),
             _lock: lock,
         };
+        engine.keeper.begin()?;
+        engine.keep()?;
         if !options.shares() {
             engine.lead_all()?;
             engine.sequence_what_waits()?;
         }
         Ok(engine)
+    }
+
+    /// Starts the thread that destroys what the log says is erased.
+    fn keep(&self) -> Result<(), LedgerError> {
+        let thread = start_keeper(&self.ledger, &self.keeper, &self.stop)?;
+        held(&self.threads).push(thread);
+        Ok(())
     }
 
     /// Waits until every shard is led here.
@@ -228,6 +254,7 @@ impl Engine {
     pub fn notices(&self) -> Vec<String> {
         let mut notices = std::mem::take(&mut *held(&self.notices));
         notices.extend(self.host.as_ref().map(Host::take_notices).unwrap_or_default());
+        notices.extend(self.keeper.take_told());
         notices
     }
 
@@ -237,6 +264,14 @@ impl Engine {
     /// If there is no such shard.
     pub fn view(&self, shard: u32) -> watch::Receiver<Arc<ShardView>> {
         self.views[shard as usize].clone()
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
+    pub(crate) fn erasures(&self) -> &Erasures {
+        &self.erasures
     }
 
     /// Held while the registry is changed.
@@ -339,7 +374,7 @@ impl Engine {
     }
 
     /// Asks a shard's sequencer between two rounds.
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
         shard: u32,
         question: impl FnOnce(&Sequencer) -> T + Send + 'static,
@@ -370,7 +405,8 @@ impl Engine {
         self.ask(0, |one| one.state().registry().clone())
     }
 
-    /// Carries out a command of the operator that comes over the bus within `wait`; what it was, if one came.
+    /// Carries out a command of the operator that comes over the bus within `wait`; what it was, if one came. An erasure is
+    /// begun, and done and answered by [`Engine::finish_erasures`].
     pub fn tend(&self, wait: Duration) -> Option<String> {
         let command = self.host.as_ref()?.take_command(wait)?;
         let control = command.control().clone();
@@ -378,7 +414,22 @@ impl Engine {
             Control::Register { producer, key } => keys::register(self, producer, key).map(|_| ()),
             Control::Rotate { producer, key } => keys::rotate_to(self, producer, key),
             Control::Revoke { producer } => keys::revoke(self, producer),
+            Control::Party {
+                party,
+                name,
+                country,
+                contact,
+            } => keys::register_party(self, party, name, country.as_deref(), contact.as_deref()).map(|_| ()),
             Control::NextStream { shard } => self.next_stream(*shard).map(|_| ()),
+            // It takes a minute, in which other commands are not to wait: it is answered when it is done.
+            Control::Erase { label, generation } => match self.intend(*label, *generation) {
+                Ok(true) => {
+                    self.erasures.answer_later(*label, command);
+                    return Some(format!("begun: {}", control.told()));
+                }
+                Ok(false) => self.keeper.settle(),
+                Err(error) => Err(error),
+            },
         };
         let told = match &outcome {
             Ok(()) => format!("carried out: {}", control.told()),
@@ -386,6 +437,32 @@ impl Engine {
         };
         command.answer(&outcome);
         Some(told)
+    }
+
+    /// Folds every shard's log into its customer map and seals the roots, until the maps cover what is published now.
+    /// `progress`: told how many leaves of all logs are folded, and how many there are. `stop`: set by whoever wants it to
+    /// end soon. On a distributed bus, a shard that another host leads is followed as far as that host's roots are known.
+    pub fn map(&self, progress: &dyn Fn(u64, u64), stop: &AtomicBool) -> Result<(), LedgerError> {
+        self.map_at(Pace::AtOnce, progress, stop)
+    }
+
+    /// As [`Engine::map`], for whoever calls it again and again: of each shard, at most one root a second is sealed.
+    pub fn map_paced(&self, progress: &dyn Fn(u64, u64), stop: &AtomicBool) -> Result<(), LedgerError> {
+        self.map_at(Pace::Measured, progress, stop)
+    }
+
+    fn map_at(&self, pace: Pace, progress: &dyn Fn(u64, u64), stop: &AtomicBool) -> Result<(), LedgerError> {
+        let register = self.host.as_ref().map(Host::maps);
+        let turn = Turn {
+            register: register.as_deref(),
+            pace,
+            progress,
+            stop,
+        };
+        let mut notices = Vec::new();
+        let mapped = self.mappers.run(&self.ledger, &turn, &mut notices);
+        held(&self.notices).extend(notices);
+        mapped
     }
 
     /// Closes a shard's stream and opens the next; gives the new one's id. What was sealed stays in the archive, and what
@@ -413,13 +490,16 @@ impl Engine {
     fn end(&self) -> Result<(), LedgerError> {
         self.stop.store(true, Ordering::Release);
         self.doors.iter().for_each(|door| door.wake.notify_one());
+        self.keeper.wake();
         let threads = std::mem::take(&mut *held(&self.threads));
         let panicked = |_| LedgerError::Stopped("the sequencer's thread panicked".into());
         let ends: Vec<_> = threads
             .into_iter()
             .map(|thread| thread.join().map_err(panicked).and_then(|end| end))
             .collect();
-        ends.into_iter().collect()
+        // What the sequencers put on record last.
+        let settled = self.keeper.settle();
+        ends.into_iter().chain([settled]).collect()
     }
 }
 
@@ -454,21 +534,6 @@ pub(crate) fn vault_is_there(ledger: &Ledger, is_new: bool) -> Result<(), Ledger
         "{} is missing, and events are on record; bring it back from a backup",
         path.display()
     )))
-}
-
-/// Destroys the keys of labels that have an erasure entry.
-pub(crate) fn destroy_erased(
-    vault: &Vault,
-    labels: impl Iterator<Item = Label>,
-    notices: &mut Vec<String>,
-) -> Result<(), LedgerError> {
-    let destroyed = vault.destroy(labels)?;
-    if destroyed > 0 {
-        notices.push(format!(
-            "vault: destroyed {destroyed} keys of customers whose erasure is on record"
-        ));
-    }
-    Ok(())
 }
 
 fn take_up(
@@ -550,6 +615,7 @@ struct Work {
     asked: mpsc::Receiver<Question>,
     wake: Arc<Notify>,
     stop: Arc<AtomicBool>,
+    keeper: Arc<Keeper>,
 }
 
 impl Work {
@@ -570,7 +636,10 @@ impl Work {
                 .filter(|(_, halted)| !**halted)
             {
                 match round(&runtime, &*self.bus, sequencer) {
-                    Ok(some) => worked |= some,
+                    Ok(some) => {
+                        worked |= some;
+                        self.keeper.tell(sequencer.take_erased());
+                    }
                     Err(error) => {
                         sequencer.halt(&error);
                         *halted = true;
@@ -615,17 +684,36 @@ fn round(runtime: &Runtime, bus: &dyn Bus, sequencer: &mut Sequencer) -> Result<
 /// Sequences what waits on the bus, if nobody else holds the ledger: then somebody else will. Whether it did, and what
 /// was healed.
 pub fn catch_up(ledger: &Ledger) -> Result<Option<Vec<String>>, LedgerError> {
-    match Engine::start(ledger) {
-        Ok(engine) => {
-            let notices = engine.notices();
-            engine.stop()?;
-            Ok(Some(notices))
-        }
-        Err(error) if error.is_locked() => Ok(None),
-        // What is sealed lies in this folder and can be read without the bus.
-        Err(error) if error.is_transient() => Ok(Some(vec![format!(
-            "{error}; shown is what is sealed in this folder"
-        )])),
-        Err(error) => Err(error),
+    catch_up_and(ledger, &|_| Ok(()))
+}
+
+/// As [`catch_up`]; the customer maps cover the logs then. `progress`: as in [`Engine::map`].
+pub fn catch_up_mapped(
+    ledger: &Ledger,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Option<Vec<String>>, LedgerError> {
+    catch_up_and(ledger, &|engine| engine.map(progress, &AtomicBool::new(false)))
+}
+
+fn catch_up_and(
+    ledger: &Ledger,
+    then: &dyn Fn(&Engine) -> Result<(), LedgerError>,
+) -> Result<Option<Vec<String>>, LedgerError> {
+    // What is sealed lies in this folder and can be read without the bus.
+    let without_bus = |error: LedgerError| format!("{error}; shown is what is sealed in this folder");
+    let engine = match Engine::start(ledger) {
+        Ok(engine) => engine,
+        Err(error) if error.is_locked() => return Ok(None),
+        Err(error) if error.is_transient() => return Ok(Some(vec![without_bus(error)])),
+        Err(error) => return Err(error),
+    };
+    let done = then(&engine);
+    let mut notices = engine.notices();
+    engine.stop()?;
+    match done {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => notices.push(without_bus(error)),
+        Err(error) => return Err(error),
     }
+    Ok(Some(notices))
 }

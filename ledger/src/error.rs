@@ -99,6 +99,9 @@ pub enum LedgerError {
     /// The bus cannot be reached, or does not answer: trying again may help.
     #[error("the bus: {0}")]
     Bus(String),
+    /// A customer's key is asked for whose erasure is being put on record; asking again gives the next one.
+    #[error("a customer is being erased; keys are given again once that is on record")]
+    Erasing,
     /// The bus refuses what was tried: a right is missing.
     #[error("the bus refuses: {0}")]
     Denied(String),
@@ -167,9 +170,9 @@ impl LedgerError {
         matches!(self, Self::Locked { .. } | Self::HeldElsewhere { .. })
     }
 
-    /// Whether the bus did not answer: the same thing may go through later.
+    /// Whether the bus did not answer, or a customer is being erased: the same thing may go through later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Bus(_))
+        matches!(self, Self::Bus(_) | Self::Erasing)
     }
 
     /// Whether it was looked at and the answer is no: an old or another history, a batch refused, a right missing.

@@ -53,6 +53,14 @@ impl Folder {
     pub(crate) fn register(&self, shard: u32) -> PathBuf {
         self.root.join("register").join(shard.to_string())
     }
+    /// The map log of a shard, as it is served.
+    pub(crate) fn map(&self, shard: u32) -> PathBuf {
+        self.root.join("map").join(shard.to_string())
+    }
+    /// The customer map of a shard, which is derived.
+    pub(crate) fn mapping(&self, shard: u32) -> PathBuf {
+        self.root.join("mapping").join(shard.to_string())
+    }
     pub(crate) fn projections(&self) -> PathBuf {
         self.root.join("projections")
     }

@@ -6,7 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use sharetrail_proof::checkpoint::{Checkpoint, log_origin};
+use sharetrail_proof::checkpoint::{Checkpoint, log_origin, map_origin};
 use sharetrail_proof::entry::Genesis;
 use sharetrail_proof::hash::LeafHash;
 use sharetrail_proof::name::{LedgerId, MAX_SHARDS, Name, OPERATOR, RECOVERY, Shard};
@@ -239,6 +239,11 @@ fn make_shards(folder: &Folder, outside: &Path, settings: &Settings) -> Result<(
             &log_origin(&settings.name, shard),
         )?;
         logs.push(signer.verifier().clone());
+        let mapper = keys::make(
+            &folder.keys().join(keys::map_file(shard.index())),
+            &map_origin(&settings.name, shard),
+        )?;
+        logs.push(mapper.verifier().clone());
         let (operator, recovery) = (operator.verifier().clone(), recovery.verifier().clone());
         let genesis = Genesis {
             ledger: settings.name.clone(),

@@ -19,9 +19,16 @@ use crate::ledger::Ledger;
 use crate::operator;
 
 pub(crate) const VRF_FILE: &str = "vrf.key";
+/// The most characters of a party's name or contact.
+const PARTY_CHARACTERS: usize = 300;
 
 pub(crate) fn log_file(shard: u32) -> String {
     format!("log-{shard}.key")
+}
+
+/// The key of a shard's map log.
+pub(crate) fn map_file(shard: u32) -> String {
+    format!("map-{shard}.key")
 }
 
 pub(crate) fn producer_file(producer: &str) -> String {
@@ -221,6 +228,53 @@ pub fn register(engine: &Engine, producer: &Name, key: &VerifierKey) -> Result<b
     operator::record(engine, producer, &actions).map(|()| true)
 }
 
+/// Registers a party that records nothing, such as a recipient, or what is to be known of a party from now on: its name as
+/// people read it, its country (two capital letters) and how to reach it about privacy. It gets no key. Returns when that
+/// is sealed in every shard. Whether there was anything to do.
+pub fn register_party(
+    engine: &Engine,
+    party: &Name,
+    name: &str,
+    country: Option<&str>,
+    contact: Option<&str>,
+) -> Result<bool, LedgerError> {
+    not_reserved(party)?;
+    fits_a_party(name, country, contact)?;
+    let _turn = engine.registry_turn();
+    let finished = operator::even_out(engine)?;
+    let action = RegistryAction::PartyRegistered {
+        name: name.to_owned(),
+        country: country.map(str::to_owned),
+        contact: contact.map(str::to_owned),
+    };
+    if engine.registry()?.party(party).is_some()
+        && operator::registered(engine, party)?.as_ref() == Some(&action)
+    {
+        return Ok(finished);
+    }
+    operator::record(engine, party, &[action]).map(|()| true)
+}
+
+fn fits_a_party(name: &str, country: Option<&str>, contact: Option<&str>) -> Result<(), LedgerError> {
+    let is_text = |text: &str| {
+        !text.trim().is_empty()
+            && text.chars().count() <= PARTY_CHARACTERS
+            && !text.chars().any(char::is_control)
+    };
+    if ![Some(name), contact].into_iter().flatten().all(is_text) {
+        return Err(LedgerError::Invalid(format!(
+            "a party's name and contact are texts of 1 to {PARTY_CHARACTERS} characters"
+        )));
+    }
+    let is_country =
+        |country: &str| country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    if country.is_none_or(is_country) {
+        return Ok(());
+    }
+    let text = "a country is its two capital letters of ISO 3166-1, such as IE";
+    Err(LedgerError::Invalid(text.into()))
+}
+
 /// Gives a producer a new key; the old one ends with the same entry. Returns when that is sealed everywhere.
 pub fn rotate(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
     let registry = engine.registry()?;
@@ -350,6 +404,52 @@ mod tests {
             let second = valid_signer(&engine, &till).unwrap();
             assert_ne!(second.verifier(), first.verifier());
         }
+        engine.stop().unwrap();
+    }
+
+    /// The fault: a recipient can act as a producer; or each time it is named again there is one entry more.
+    #[test]
+    fn a_party_is_registered_once_and_without_a_key() {
+        let (_folder, engine) = at_work();
+        let courier = name("courier.example");
+        let registered = |text, country, contact| register_party(&engine, &courier, text, country, contact);
+        assert!(registered("Courier Ltd", Some("IE"), Some("privacy@courier.example")).unwrap());
+        assert!(!registered("Courier Ltd", Some("IE"), Some("privacy@courier.example")).unwrap());
+        let seq = || engine.registry().unwrap().next().0;
+        let before = seq();
+        assert!(registered("Courier Ltd", Some("FR"), None).unwrap());
+        assert!(!registered("Courier Ltd", Some("FR"), None).unwrap());
+        assert_eq!(seq(), before + 1);
+        let registry = engine.registry().unwrap();
+        let party = registry.party(&courier).unwrap();
+        assert_eq!(
+            (party.name.as_deref(), party.keys.len()),
+            (Some("Courier Ltd"), 0)
+        );
+        let long = "x".repeat(PARTY_CHARACTERS + 1);
+        for (text, country) in [
+            ("", None),
+            (&long[..], None),
+            ("a\nb", None),
+            ("a", Some("ie")),
+            ("a", Some("IRL")),
+        ] {
+            assert!(matches!(
+                registered(text, country, None),
+                Err(LedgerError::Invalid(_))
+            ));
+        }
+        for reserved in [OPERATOR, RECOVERY] {
+            let refused = register_party(&engine, &name(reserved), "Somebody", None, None);
+            assert!(matches!(refused, Err(LedgerError::Invalid(_))));
+        }
+        // One that has keys keeps them, and one that is registered can get a key.
+        let till = name("till");
+        add_producer(&engine, &till).unwrap();
+        assert!(register_party(&engine, &till, "The till", None, None).unwrap());
+        assert_eq!(told(&engine, &till), [(true, true)]);
+        add_producer(&engine, &courier).unwrap();
+        assert_eq!(told(&engine, &courier), [(true, true)]);
         engine.stop().unwrap();
     }
 

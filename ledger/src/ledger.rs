@@ -20,6 +20,7 @@ use crate::error::{At, LedgerError};
 use crate::facts::Facts;
 use crate::folder::Folder;
 use crate::keys;
+use crate::mapper::MapReader;
 use crate::register::Register;
 use crate::sequencer::state_at;
 use crate::settings::Settings;
@@ -154,6 +155,11 @@ impl Ledger {
         Reader::open(shard, &self.folder().log(shard), &self.folder().sealed(shard))
     }
 
+    /// A shard's customer map at the last root that was sealed; none where none was yet.
+    pub fn map_reader(&self, shard: u32) -> Result<Option<MapReader>, LedgerError> {
+        MapReader::open(self.folder(), shard)
+    }
+
     /// The registry as shard 0's log has it at its published checkpoint.
     pub fn registry(&self) -> Result<Registry, LedgerError> {
         let size = self.reader(0)?.size();
@@ -226,6 +232,8 @@ impl Ledger {
 }
 
 pub(crate) const KEK_FILE: &str = "vault.kek";
+/// Beside it while it is being exchanged.
+pub(crate) const KEK_NEXT_FILE: &str = "vault.kek.next";
 
 fn genesis(folder: &Folder, shard: u32, settings: &Settings) -> Result<Genesis, LedgerError> {
     let path = folder.sealed(shard);

@@ -11,6 +11,7 @@ pub mod bus;
 mod chain;
 pub mod desk;
 mod engine;
+mod erase;
 pub mod error;
 mod facts;
 pub mod files;
@@ -19,6 +20,8 @@ pub mod host;
 mod init;
 pub mod keys;
 mod ledger;
+pub mod map;
+mod mapper;
 mod operator;
 mod register;
 pub mod remote;
@@ -31,15 +34,19 @@ pub mod wire;
 
 pub use archive::{Leaf, Reader, VisitLeaf};
 pub use chain::{Chain, Cut};
-pub use engine::{Engine, catch_up};
+pub use engine::{Engine, catch_up, catch_up_mapped};
+pub use erase::Erased;
 pub use error::LedgerError;
 pub use facts::Facts;
 pub use host::{Host, HostOptions, Role};
 pub use init::{InitOptions, Initialised, init};
 pub use ledger::Ledger;
+pub use mapper::{MapReader, Remapped, remap};
 pub use register::{Incident, IncidentKind};
 pub use restore::{Restored, RestoredShard, restore};
 pub use sequencer::{Observer, RejectedBatch, ShardView, Step};
 pub use settings::{STORES, Settings};
-pub use status::{BusStatus, ChainStatus, HostStatus, LeaseStatus, ShardStatus, Status, status};
+pub use status::{
+    BusStatus, ChainStatus, HostStatus, LeaseStatus, MapStatus, ShardStatus, Status, VaultStatus, status,
+};
 pub use vault::{CustomerGeneration, Grant, Grants, Leased, Vault};

@@ -1,15 +1,17 @@
-//! The operator's chain: putting registry entries on record, the same ones in every shard.
+//! The operator's chain: putting registry entries on record, the same ones in every shard, and erasures, each in the shard
+//! of its label.
 //!
-//! In scope: making the entries continue the registry's own chain, signing, waiting until they are sealed.
-//! Out of scope: what they mean. Trust: the operator's key file.
+//! In scope: making the entries continue the registry's own chain, signing, waiting until they are sealed, finding them
+//! again. Out of scope: what they mean, what comes before and after an erasure. Trust: the operator's key file.
 
 use std::ops::ControlFlow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sharetrail_proof::entry::{Entry, REGISTRY, RegistryAction, RegistryEntry, RegistryRecord};
+use sharetrail_proof::entry::{Entry, ErasureEntry, REGISTRY, RegistryAction, RegistryEntry, RegistryRecord};
 use sharetrail_proof::hash::{LeafHash, LeafIndex};
-use sharetrail_proof::name::{Name, OPERATOR};
+use sharetrail_proof::name::{ChainId, Name, OPERATOR};
 
+use crate::archive::batch_in;
 use crate::chain::Chain;
 use crate::engine::Engine;
 use crate::error::LedgerError;
@@ -35,6 +37,57 @@ pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) 
         entries.push(entry);
     }
     (0..engine.ledger().shards()).try_for_each(|shard| send(engine, shard, &entries))
+}
+
+/// Puts the erasure of a label on record. The caller holds [`Engine::registry_turn`].
+pub(crate) fn erase(engine: &Engine, shard: u32, erasure: &ErasureEntry) -> Result<(), LedgerError> {
+    send(engine, shard, &[erasure.to_bytes().to_vec()])
+}
+
+/// Visits what operators put on record in a shard until told to stop: chain by chain, the last batch of each first.
+pub(crate) fn visit(
+    engine: &Engine,
+    shard: u32,
+    each: &mut dyn FnMut(LeafIndex, &[u8]) -> ControlFlow<()>,
+) -> Result<(), LedgerError> {
+    let view = engine.view(shard);
+    let chains: Vec<(ChainId, u64)> = view
+        .borrow()
+        .heads
+        .iter()
+        .filter(|(_, head)| head.producer.as_str() == OPERATOR)
+        .map(|(chain, head)| (*chain, head.number))
+        .collect();
+    let (ledger, reader) = (engine.ledger(), engine.ledger().reader(shard)?);
+    for (chain, last) in chains {
+        for number in (0..=last).rev() {
+            let index = ledger.batch_index(shard, chain, number)?;
+            let batch = batch_in(&reader.leaf(index)?.entry);
+            let count = batch.map_or(0, |batch| u64::from(batch.count));
+            for entry in (index.0 + 1..=index.0 + count).map(LeafIndex) {
+                if each(entry, &reader.leaf(entry)?.entry).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was put on record last about who a party is, as shard 0's log has it.
+pub(crate) fn registered(engine: &Engine, party: &Name) -> Result<Option<RegistryAction>, LedgerError> {
+    let mut last: Option<RegistryRecord> = None;
+    visit(engine, 0, &mut |_, entry| {
+        if let Ok(Entry::Registry(parsed)) = Entry::parse(entry)
+            && parsed.record.party == *party
+            && matches!(parsed.record.action, RegistryAction::PartyRegistered { .. })
+            && last.as_ref().is_none_or(|last| last.seq < parsed.record.seq)
+        {
+            last = Some(parsed.record);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(last.map(|record| record.action))
 }
 
 fn send(engine: &Engine, shard: u32, entries: &[Vec<u8>]) -> Result<(), LedgerError> {

@@ -5,7 +5,8 @@
 //! register/<shard>/snapshot    the log's state at some registered size, from which the rest is folded again at start
 //! register/<shard>/chains/<c>  per batch of chain c: u64 index of its batch entry (derived)
 //! register/<shard>/rejected    rejected notes with reasons, a JSON line each, capped per producer
-//! <outside>/checkpoints/<shard> the last checkpoint text, where a restored backup of the folder does not reach
+//! register/<shard>/map         the last checkpoint text of the map log, appended with one sync
+//! <outside>/checkpoints/<shard>, map-<shard>    the same two texts, where a restored backup of the folder does not reach
 //! ```
 //! In scope: these files. Out of scope: what decides (the sequencer).
 //! Trust: the head is compared with the archive, and with the copy outside, at every start.
@@ -15,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sharetrail_proof::acceptance::LogState;
@@ -72,6 +74,8 @@ pub enum IncidentKind {
     SingleCopy,
     /// The shard went no further on this host.
     Halted,
+    /// The customer map, or the map log, was not as it must be: made again, or refused.
+    Map,
 }
 
 /// Something that happened to a shard and that the operator should know of.
@@ -87,6 +91,9 @@ pub struct Incident {
 
 /// Incidents that are kept of a shard.
 const INCIDENTS_MAX: usize = 1_000;
+
+/// Held while an incident is added: of two threads that replace the file at once, one would undo what the other did.
+static NOTING: Mutex<()> = Mutex::new(());
 
 /// The register of one shard, opened for writing.
 #[derive(Debug)]
@@ -187,6 +194,7 @@ impl Register {
     /// As [`Register::incident`], without opening the register.
     pub(crate) fn note_incident(folder: &Path, kind: IncidentKind, what: String) -> Result<(), LedgerError> {
         let path = folder.join("incidents");
+        let _turn = NOTING.lock().unwrap_or_else(PoisonError::into_inner);
         let time = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
@@ -259,7 +267,32 @@ fn rejected_counts(path: &Path) -> Result<BTreeMap<Name, usize>, LedgerError> {
     Ok(counts)
 }
 
-/// The copy of the last checkpoint outside the folder.
+/// The last decided checkpoint of a shard's map log, opened for writing.
+#[derive(Debug)]
+pub(crate) struct MapHead {
+    log: LastRecord,
+}
+
+impl MapHead {
+    /// Opens the file in a shard's register, and gives the text that was decided on last.
+    pub(crate) fn open(folder: &Path) -> Result<(Self, Option<String>), LedgerError> {
+        let path = folder.join("map");
+        let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
+        let text = last.map(String::from_utf8).transpose();
+        let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
+        Ok((Self { log }, text))
+    }
+
+    pub(crate) fn decide(&mut self, checkpoint: &str) -> Result<(), LedgerError> {
+        self.log.append(checkpoint.as_bytes())
+    }
+}
+
+fn map_file(shard: u32) -> String {
+    format!("map-{shard}")
+}
+
+/// The copy of the last checkpoint of a log outside the folder.
 #[derive(Debug)]
 pub(crate) struct OutsideCopy {
     log: LastRecord,
@@ -267,10 +300,20 @@ pub(crate) struct OutsideCopy {
 }
 
 impl OutsideCopy {
+    /// Of the record log.
     pub(crate) fn open(outside: &Path, shard: u32) -> Result<(Self, Option<String>), LedgerError> {
+        Self::open_file(outside, &shard.to_string())
+    }
+
+    /// Of the map log.
+    pub(crate) fn open_map(outside: &Path, shard: u32) -> Result<(Self, Option<String>), LedgerError> {
+        Self::open_file(outside, &map_file(shard))
+    }
+
+    fn open_file(outside: &Path, name: &str) -> Result<(Self, Option<String>), LedgerError> {
         let folder = outside.join("checkpoints");
         files::make_private_folder(&folder)?;
-        let path = folder.join(shard.to_string());
+        let path = folder.join(name);
         let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
         let text = last.map(String::from_utf8).transpose();
         let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
@@ -282,7 +325,15 @@ impl OutsideCopy {
     }
 
     pub(crate) fn peek(outside: &Path, shard: u32) -> Result<Option<String>, LedgerError> {
-        let path = outside.join("checkpoints").join(shard.to_string());
+        Self::peek_file(outside, &shard.to_string())
+    }
+
+    pub(crate) fn peek_map(outside: &Path, shard: u32) -> Result<Option<String>, LedgerError> {
+        Self::peek_file(outside, &map_file(shard))
+    }
+
+    fn peek_file(outside: &Path, name: &str) -> Result<Option<String>, LedgerError> {
+        let path = outside.join("checkpoints").join(name);
         Ok(LastRecord::peek(&path)?.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 

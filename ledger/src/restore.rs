@@ -23,6 +23,7 @@ use crate::error::{At, LedgerError};
 use crate::files;
 use crate::folder::Folder;
 use crate::ledger::Ledger;
+use crate::mapper;
 use crate::register::{OutsideCopy, Register};
 use crate::sequencer::{
     Observer, Sequencer, Sources, Unobserved, fresh_cursor, message_hash, note_text, recover_behind, stated,
@@ -72,10 +73,14 @@ pub fn restore(
     for (copy, path) in copies.iter().zip(from) {
         is_a_copy(ledger, copy, path)?;
     }
-    let keys = bring_keys(ledger, &copies)?;
+    let keys = bring_keys(ledger, &copies, notice)?;
     let shards = (0..ledger.shards()).map(|shard| restore_shard(ledger, &copies, shard, notice));
     let (shards, nexts): (Vec<_>, Vec<_>) = shards.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let complete = shards.iter().all(|shard: &RestoredShard| shard.missing.is_none());
+    if complete {
+        // The mapper makes the map logs again from their moments when it is next at work.
+        (0..ledger.shards()).try_for_each(|shard| mapper::bring_moments(ledger, &copies, shard, notice))?;
+    }
     let mut frames = Vec::new();
     // On a distributed bus the streams are not in the folder, and frames that were not sealed come from the outboxes.
     if complete && ledger.settings().bus.is_none() {
@@ -120,11 +125,23 @@ fn is_a_copy(ledger: &Ledger, copy: &Folder, path: &Path) -> Result<(), LedgerEr
     Ok(())
 }
 
-fn bring_keys(ledger: &Ledger, copies: &[Folder]) -> Result<u64, LedgerError> {
+fn bring_keys(
+    ledger: &Ledger,
+    copies: &[Folder],
+    notice: &mut dyn FnMut(String),
+) -> Result<u64, LedgerError> {
     let vault = ledger.open_vault(true)?;
     let mut brought = 0;
     for copy in copies.iter().filter(|copy| copy.vault().join("slots").exists()) {
-        brought += vault.adopt(&copy.vault())?;
+        let adopted = vault.adopt(&copy.vault())?;
+        brought += adopted.taken;
+        if adopted.unopened > 0 {
+            notice(format!(
+                "vault: {} keys in {} are missing here and do not open: that copy is older than the key-encryption key, which                  is exchanged at each erasure",
+                adopted.unopened,
+                copy.vault().display()
+            ));
+        }
     }
     Ok(brought)
 }

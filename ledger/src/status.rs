@@ -21,8 +21,12 @@ use crate::files;
 use crate::ledger::Ledger;
 use crate::register::{Incident, IncidentKind, OutsideCopy, Register};
 use crate::sequencer::stated;
+use crate::vault::pending;
 
 mod far;
+mod map;
+
+pub use map::MapStatus;
 
 /// Incidents that are shown of a shard.
 const INCIDENTS_SHOWN: usize = 10;
@@ -42,8 +46,19 @@ pub struct Status {
     pub held_by: Option<u32>,
     /// The distributed bus, where there is one.
     pub bus: Option<BusStatus>,
+    /// What is under way in the vault.
+    pub vault: VaultStatus,
     /// Shard by shard.
     pub shards: Vec<ShardStatus>,
+}
+
+/// The vault of this host at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct VaultStatus {
+    /// Erasures that were asked for and are not done yet.
+    pub erasures_pending: u64,
+    /// Whether a key was destroyed since the key-encryption key was last exchanged: old copies of the vault still open.
+    pub rotation_due: bool,
 }
 
 /// A distributed bus at a glance.
@@ -110,6 +125,8 @@ pub struct ShardStatus {
     pub root: Hash,
     /// When the checkpoint was published, Unix seconds.
     pub sealed_at: Option<u64>,
+    /// The customer map; none where no root was sealed yet.
+    pub map: Option<MapStatus>,
     /// The stream that feeds it.
     pub stream: String,
     /// Messages in the stream.
@@ -156,7 +173,16 @@ pub fn status(ledger: &Ledger) -> Result<Status, LedgerError> {
         held: holder.held,
         held_by: holder.pid,
         bus,
+        vault: vault_status(ledger)?,
         shards,
+    })
+}
+
+fn vault_status(ledger: &Ledger) -> Result<VaultStatus, LedgerError> {
+    let (erasing, rotation_due) = pending(&ledger.folder().vault())?;
+    Ok(VaultStatus {
+        erasures_pending: erasing.len() as u64,
+        rotation_due,
     })
 }
 
@@ -214,6 +240,7 @@ fn shard_status(
         batches: chains.iter().map(|chain| chain.batches).sum(),
         root: reader.checkpoint().root,
         sealed_at,
+        map: map::look(ledger, shard, held)?,
         stream: stream.map_or_else(|| "none".into(), |stream| stream.id.to_string()),
         stream_messages: stream.map_or(0, |stream| stream.last.0),
         waiting: stream.map_or(0, |stream| stream.last.0.saturating_sub(read)),

@@ -8,7 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
-use sharetrail_proof::name::{ChainId, MAX_SHARDS, Name};
+use sharetrail_proof::name::{ChainId, Label, MAX_SHARDS, Name};
 use sharetrail_proof::note::{KeyKind, MAX_NOTE_BYTES, VerifierKey};
 
 use crate::bus::StreamSeq;
@@ -200,10 +200,31 @@ pub enum Control {
         /// Whose keys.
         producer: Name,
     },
+    /// Registers a party, such as a recipient, without a key; or what is to be known of it from now on.
+    Party {
+        /// Its name in the ledger.
+        party: Name,
+        /// Its name as people read it.
+        name: String,
+        /// ISO 3166-1 alpha-2.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        country: Option<String>,
+        /// How to reach it about privacy.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        contact: Option<String>,
+    },
     /// Closes the shard's stream and opens the next.
     NextStream {
         /// The shard.
         shard: u32,
+    },
+    /// Erases a customer's label: no key of it is given any more, the leases end, it is put on record, the key is destroyed.
+    /// Answered when all of that is done on the host that leads shard 0.
+    Erase {
+        /// The label.
+        label: Label,
+        /// Which generation of the customer it is.
+        generation: u32,
     },
 }
 
@@ -214,7 +235,9 @@ impl Control {
             Self::Register { producer, .. } => format!("register a key of {producer}"),
             Self::Rotate { producer, .. } => format!("rotate the key of {producer}"),
             Self::Revoke { producer } => format!("revoke the keys of {producer}"),
+            Self::Party { party, .. } => format!("register {party}"),
             Self::NextStream { shard } => format!("close the stream of shard {shard} and open the next"),
+            Self::Erase { label, generation } => format!("erase generation {generation} under label {label}"),
         }
     }
 
@@ -230,7 +253,16 @@ impl Control {
             Self::Register { producer, key } | Self::Rotate { producer, key } => {
                 key.kind() == KeyKind::Note && key.name() == producer.as_str()
             }
-            Self::Revoke { .. } => true,
+            Self::Revoke { .. } | Self::Erase { .. } => true,
+            Self::Party {
+                name,
+                country,
+                contact,
+                ..
+            } => [Some(name), country.as_ref(), contact.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|text| text.len() <= MAX_TEXT_BYTES),
             Self::NextStream { shard } => *shard < MAX_SHARDS,
         };
         in_range(fits, control, "control")
@@ -400,8 +432,25 @@ mod tests {
             Control::parse(&bad.to_bytes()),
             Err(LedgerError::Invalid(_))
         ));
+        let party = |text: String| Control::Party {
+            party: name("courier.example"),
+            name: text,
+            country: Some("IE".into()),
+            contact: None,
+        };
         let next = Control::NextStream { shard: 4 };
-        assert_eq!(Control::parse(&next.to_bytes()).unwrap(), next);
+        let erase = Control::Erase {
+            label: Label([7; 32]),
+            generation: 2,
+        };
+        for control in [next, erase, party("Courier Ltd".into())] {
+            assert_eq!(Control::parse(&control.to_bytes()).unwrap(), control);
+        }
+        let long = party("x".repeat(MAX_TEXT_BYTES + 1));
+        assert!(matches!(
+            Control::parse(&long.to_bytes()),
+            Err(LedgerError::Invalid(_))
+        ));
         let reply = ControlReply::of(&Err(LedgerError::Invalid("no".into())));
         assert_eq!(ControlReply::parse(&reply.to_bytes()).unwrap(), reply);
         assert_eq!(ControlReply::of(&Ok(())), ControlReply::Done);

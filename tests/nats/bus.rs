@@ -186,6 +186,30 @@ pub(crate) fn registered(host: &Host, shard: u32) -> (Vec<u8>, u64) {
     (entry.value, entry.revision)
 }
 
+/// What the register says of a shard's map log, if it says anything.
+#[track_caller]
+pub(crate) fn registered_map(host: &Host, shard: u32) -> Option<Value> {
+    let nats = host.ledger().connect().expect("the servers let a host in");
+    let entry = runtime().block_on(nats.entry(&format!("map-{shard}")));
+    let entry = entry.ok().flatten()?;
+    Some(serde_json::from_slice(&entry.value).expect("the register's entries are JSON"))
+}
+
+/// Leaves only the last moment in the register's entry of a shard's map log, as if there had been many since.
+#[track_caller]
+pub(crate) fn forget_moments(host: &Host, shard: u32) {
+    let nats = host.ledger().connect().expect("the servers let a host in");
+    let (runtime, key) = (runtime(), format!("map-{shard}"));
+    let entry = runtime.block_on(nats.entry(&key)).expect("the register answers");
+    let entry = entry.expect("there is an entry");
+    let mut value: Value = serde_json::from_slice(&entry.value).expect("the register's entries are JSON");
+    let moments = value["moments"].as_array_mut().expect("a list");
+    let last = moments.pop().expect("a moment");
+    *moments = vec![last];
+    let written = runtime.block_on(nats.update(&key, value.to_string().into_bytes(), entry.revision));
+    written.expect("the register answers").expect("nobody else writes");
+}
+
 /// The users that a ledger's file of users names: hosts, and producers.
 #[track_caller]
 pub(crate) fn users_in(file: &Path) -> (Vec<String>, Vec<String>) {

@@ -304,11 +304,17 @@ impl Host {
         command
     }
 
+    /// Starts the program.
+    #[track_caller]
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        let name = format!("{}-{}", self.name, arguments.first().unwrap_or(&"nothing"));
+        Process::start(&name, self.command().args(arguments), &self.logs)
+    }
+
     /// Runs the program to its end.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
-        let name = format!("{}-{}", self.name, arguments.first().unwrap_or(&"nothing"));
-        Process::start(&name, self.command().args(arguments), &self.logs).wait()
+        self.start(arguments).wait()
     }
 
     /// Says in `ledger.toml` where the folder outside lies, so that it is found without a variable: a test program

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use sharetrail_ledger::Ledger;
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize};
-use sharetrail_proof::tree::{root_of, verify_consistency};
+use sharetrail_proof::tiles::{Tile, TileReader};
+use sharetrail_proof::tree::{prove_consistency, root_of, verify_consistency};
 
 use crate::process::wait_for;
 use crate::site::{Host, Serve};
@@ -28,21 +30,32 @@ struct Published {
 
 /// Looks at the published checkpoints of some hosts until it is ended.
 pub(crate) struct Watch {
+    /// The folder of the logs: those of the records, or those of the maps.
+    logs: &'static str,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<Published>>>,
 }
 
 impl Watch {
     pub(crate) fn start(hosts: &[&Host], shards: u32) -> Self {
+        Self::of("log", hosts, shards)
+    }
+
+    /// Looks at the map logs' checkpoints.
+    pub(crate) fn start_maps(hosts: &[&Host], shards: u32) -> Self {
+        Self::of("map", hosts, shards)
+    }
+
+    fn of(logs: &'static str, hosts: &[&Host], shards: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let place = |host: &&Host, shard: u32| host.root.join(format!("log/{shard}/checkpoint"));
+        let place = |host: &&Host, shard: u32| host.root.join(format!("{logs}/{shard}/checkpoint"));
         let places: Vec<(u32, PathBuf)> = hosts
             .iter()
             .flat_map(|host| (0..shards).map(move |shard| (shard, place(host, shard))))
             .collect();
         let flag = Arc::clone(&stop);
         let thread = Some(thread::spawn(move || look(&places, &flag)));
-        Self { stop, thread }
+        Self { logs, stop, thread }
     }
 
     /// Asserts that all that was seen leads to what this ledger's folder holds now.
@@ -52,7 +65,7 @@ impl Watch {
         let thread = self.thread.take().expect("it is ended once");
         let seen = thread.join().expect("whoever looks does not fail");
         assert!(!seen.is_empty(), "nothing was published");
-        lead_to(ledger, &seen);
+        lead_to(ledger, self.logs, &seen);
     }
 }
 
@@ -86,7 +99,7 @@ fn look(places: &[(u32, PathBuf)], stop: &AtomicBool) -> Vec<Published> {
 }
 
 #[track_caller]
-fn lead_to(ledger: &Ledger, seen: &[Published]) {
+fn lead_to(ledger: &Ledger, logs: &str, seen: &[Published]) {
     let policy = ledger.policy().expect("it has a policy");
     let mut roots: BTreeMap<(u32, TreeSize), Hash> = BTreeMap::new();
     for Published { shard, note } in seen {
@@ -95,13 +108,23 @@ fn lead_to(ledger: &Ledger, seen: &[Published]) {
         assert_eq!(root, *opened.root(), "two histories of shard {shard} were signed");
     }
     for shard in 0..ledger.shards() {
-        let reader = ledger.reader(shard).expect("the shard has an archive");
-        let last = policy.open(reader.note()).expect("the last checkpoint is signed");
+        let folder = ledger.root().join(logs).join(shard.to_string());
+        let note = fs::read_to_string(folder.join("checkpoint")).expect("the shard has a log");
+        let last = policy.open(&note).expect("the last checkpoint is signed");
+        let tiles = TileReader::new(last.size(), |tile| read_tile(&folder, tile));
         for ((_, size), root) in roots.range((shard, TreeSize(0))..(shard + 1, TreeSize(0))) {
-            let proof = reader.consistency(*size).expect("the log is not shorter");
+            let proof = prove_consistency(&tiles, *size, last.size()).expect("the log is not shorter");
             verify_consistency(*size, root, last.size(), last.root(), &proof).expect("the log only grew");
         }
     }
+}
+
+/// A tile as it is served; the full one may have replaced it meanwhile.
+fn read_tile(folder: &Path, tile: Tile) -> io::Result<Vec<u8>> {
+    let read = |tile: Tile| fs::read(folder.join(tile.to_string()));
+    let mut bytes = read(tile).or_else(|_| read(tile.full()))?;
+    bytes.truncate(tile.byte_len());
+    Ok(bytes)
 }
 
 /// Waits until the hosts' archives and vaults have grown to the same size, then asserts that the archives are the same,

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds the measurements in release mode and runs them.
 //!
 //! In scope: passing the options on, bringing what the bus is measured beside. Out of scope: what is measured
-//! (`benches/speed`, `benches/bus`).
+//! (`benches/speed`, `benches/bus`, `benches/map`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,6 +39,10 @@ pub(crate) struct Args {
 enum What {
     /// Measure the ledger over a real nats-server, beside the raw bus, `PostgreSQL` and `UmaDB`
     Bus(BusArgs),
+    /// Measure the customer map with millions of labels, a dossier out of it, and an audit
+    ///
+    /// Takes about 400 bytes of the disk an event, in `target/`; they are freed in the end.
+    Map(MapArgs),
 }
 
 /// Options of `cargo xtask bench bus`.
@@ -61,10 +65,37 @@ struct BusArgs {
     no_umadb: bool,
 }
 
+/// Options of `cargo xtask bench map`.
+#[derive(Debug, clap::Args)]
+struct MapArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// How many labels the map has at the end
+    #[arg(long, default_value_t = 10_000_000)]
+    labels: u64,
+    /// How many events are mapped
+    #[arg(long, default_value_t = 20_000_000)]
+    events: u64,
+    /// How many labels the ledger has that is audited
+    #[arg(long, default_value_t = 100_000)]
+    audit_labels: u64,
+    /// How many events the ledger has that is audited
+    #[arg(long, default_value_t = 3_000_000)]
+    audit_events: u64,
+    /// Leave out the large map
+    #[arg(long)]
+    no_map: bool,
+    /// Leave out the audit
+    #[arg(long)]
+    no_audit: bool,
+}
+
 /// Runs the measurements.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.what {
         Some(What::Bus(args)) => bus(&args),
+        Some(What::Map(args)) => map(&args),
         None => speed(args),
     }
 }
@@ -104,6 +135,27 @@ fn bus(args: &BusArgs) -> anyhow::Result<()> {
             }
             Err(error) => eprintln!("cannot bring: {UMADB}: {error:#}"),
         }
+    }
+    finish(&mut command)
+}
+
+fn map(args: &MapArgs) -> anyhow::Result<()> {
+    let mut command = bench("map");
+    for (option, value) in [
+        ("--labels", args.labels),
+        ("--events", args.events),
+        ("--audit-labels", args.audit_labels),
+        ("--audit-events", args.audit_events),
+    ] {
+        command.args([option, &value.to_string()]);
+    }
+    let flags = [
+        ("--json", args.json),
+        ("--no-map", args.no_map),
+        ("--no-audit", args.no_audit),
+    ];
+    for (flag, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
+        command.arg(flag);
     }
     finish(&mut command)
 }

@@ -1,10 +1,11 @@
-//! The workspace's own tooling: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
+//! The workspace's own tooling: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`, `cargo xtask fuzz`.
 //!
-//! In scope: running every check there is and summing what they said; measuring. Out of scope: anything that
+//! In scope: running every check there is and summing what they said; measuring; fuzzing. Out of scope: anything that
 //! somebody who uses Sharetrail needs. Trust: runs on the machine of whoever changes the code, with their rights.
 
 mod bench;
 mod checks;
+mod fuzz;
 mod interop;
 mod nats;
 mod step;
@@ -34,8 +35,10 @@ enum Command {
     Test(checks::Args),
     /// Run what the build server runs: `test` without options
     Ci,
-    /// Measure how fast things are: here alone, or with `bus` over a real nats-server
+    /// Measure how fast things are: here alone, or over a real nats-server (`bus`), or with millions of labels (`map`)
     Bench(bench::Args),
+    /// Fuzz the parsers of untrusted bytes, from the corpus in `fuzz/`
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -43,5 +46,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => checks::run(&args),
         Command::Ci => checks::run(&checks::Args::default()),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }

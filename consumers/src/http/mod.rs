@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! GET /healthz                          whether the server answers
-//! GET /log/<shard>/checkpoint, tile/…   a C2SP tlog-tiles tree, open to all
+//! GET /log/<shard>/checkpoint, tile/…   the record log, a C2SP tlog-tiles tree, open to all
+//! GET /map/<shard>/checkpoint, tile/…   the map log, likewise
 //! GET /peer/<shard>/leaves?from=<n>     leaves with their sealed contents, for the ledger's other hosts
 //! ```
 //! In scope: the server's life, its routes. Out of scope: what is in the files, who may ask what beyond these routes.
@@ -111,6 +112,7 @@ fn router(site: Site) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/log/{shard}/{*file}", get(tree::file))
+        .route("/map/{shard}/{*file}", get(tree::file))
         .route("/peer/{shard}/leaves", get(peers::leaves))
         .with_state(site)
 }

@@ -1,20 +1,26 @@
-//! `/log/<shard>/…`: a shard's tlog-tiles tree, as it lies in the ledger's folder.
+//! `/log/<shard>/…` and `/map/<shard>/…`: a shard's two tlog-tiles trees, as they lie in the ledger's folder.
 //!
 //! In scope: checkpoint, tiles, bundles, how long each may be kept (C2SP tlog-tiles). Out of scope: making them. Trust: the
 //! path is a stranger's: what does not parse as the one spelling of a file that the published checkpoint covers is not there.
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
-use sharetrail_ledger::{Ledger, LedgerError};
+use sharetrail_ledger::LedgerError;
+use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::hash::TreeSize;
+use sharetrail_proof::note::Note;
 use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, Tile};
 
 use super::{Site, reading, shard};
 use crate::error::ConsumerError;
+
+/// The folders of trees: what a request may name, and what it is called in the ledger's folder.
+const TREES: [&str; 2] = ["log", "map"];
 
 /// A file of a shard's tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,33 +85,64 @@ impl Item {
     }
 }
 
-/// `GET /log/<shard>/<file>`. The path is read as it was sent: an escaped character makes it another file's.
+/// `GET /<tree>/<shard>/<file>`. The path is read as it was sent: an escaped character makes it another file's.
 pub(super) async fn file(State(site): State<Site>, uri: Uri) -> Response {
-    let parts = uri.path().strip_prefix("/log/");
-    let parts = parts.and_then(|rest| rest.split_once('/'));
-    let place = parts.and_then(|(number, path)| Some((shard(&site.ledger, number)?, Item::parse(path)?)));
-    reading(move || place.map_or(Ok(None), |(shard, item)| answer(&site.ledger, shard, item))).await
+    let place = place(uri.path()).and_then(|(tree, number, item)| {
+        let shard = shard(&site.ledger, number)?;
+        Some((site.ledger.root().join(tree).join(shard.to_string()), item))
+    });
+    reading(move || place.map_or(Ok(None), |(folder, item)| answer(&folder, item))).await
 }
 
-fn answer(ledger: &Ledger, shard: u32, item: Item) -> Result<Option<Response>, ConsumerError> {
-    if item != Item::Checkpoint && !item.is_in(ledger.reader(shard)?.size()) {
+/// Tree, shard and file that a path names.
+fn place(path: &str) -> Option<(&'static str, &str, Item)> {
+    let (tree, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let tree = TREES.into_iter().find(|known| *known == tree)?;
+    let (number, file) = rest.split_once('/')?;
+    Some((tree, number, Item::parse(file)?))
+}
+
+fn answer(folder: &Path, item: Item) -> Result<Option<Response>, ConsumerError> {
+    if item != Item::Checkpoint && !size(folder)?.is_some_and(|size| item.is_in(size)) {
         return Ok(None);
     }
-    let folder = ledger.root().join("log").join(shard.to_string());
-    let path = folder.join(item.path());
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            let doing = "read";
-            return Err(LedgerError::File { doing, path, source }.into());
-        }
+    let Some(bytes) = read(&folder.join(item.path()))? else {
+        return Ok(None);
     };
     let headers = [
         (header::CONTENT_TYPE, item.content_type()),
         (header::CACHE_CONTROL, item.caching()),
     ];
     Ok(Some((headers, bytes).into_response()))
+}
+
+/// The size of the tree under the checkpoint that is published now; none before there is one.
+fn size(folder: &Path) -> Result<Option<TreeSize>, ConsumerError> {
+    let path = folder.join(Item::Checkpoint.path());
+    let damaged = |what: String| LedgerError::Damaged {
+        path: path.clone(),
+        at: None,
+        what,
+    };
+    let Some(bytes) = read(&path)? else {
+        return Ok(None);
+    };
+    let note = std::str::from_utf8(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let note = Note::parse(note).map_err(|error| damaged(error.to_string()))?;
+    let checkpoint = Checkpoint::parse(note.text()).map_err(|error| damaged(error.to_string()))?;
+    Ok(Some(checkpoint.size))
+}
+
+/// The bytes of a file; none where it is not there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ConsumerError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => {
+            let (doing, path) = ("read", path.to_owned());
+            Err(LedgerError::File { doing, path, source }.into())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +168,23 @@ mod tests {
             "tile/../x",
         ] {
             assert_eq!(Item::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_names_one_of_two_trees() {
+        for (path, expected) in [
+            ("/log/0/checkpoint", Some(("log", "0", Item::Checkpoint))),
+            ("/map/3/checkpoint", Some(("map", "3", Item::Checkpoint))),
+            ("/mapping/0/checkpoint", None),
+            ("/register/0/checkpoint", None),
+            ("/log//checkpoint", Some(("log", "", Item::Checkpoint))),
+            ("//log/0/checkpoint", None),
+            ("log/0/checkpoint", None),
+            ("/map/0/cosigned", None),
+            ("/map/../keys/checkpoint", None),
+        ] {
+            assert_eq!(place(path), expected, "{path}");
         }
     }
 

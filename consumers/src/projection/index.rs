@@ -97,10 +97,15 @@ impl Index {
     }
 
     fn folded_leaves(&self) -> u64 {
+        self.folded_sizes().iter().sum()
+    }
+
+    /// The leaves folded so far, by shard.
+    pub(super) fn folded_sizes(&self) -> Vec<u64> {
         self.folded
             .iter()
             .map(|folded| folded.load(Ordering::Acquire))
-            .sum()
+            .collect()
     }
 
     /// A label's leaves on all shards, by shard and in log order.
@@ -115,11 +120,7 @@ impl Index {
 
     fn lookup(&self, prefix: &[u8]) -> Result<Vec<LeafRef>, ConsumerError> {
         // Before the scan: whatever is folded meanwhile is left out, of every row alike.
-        let folded: Vec<u64> = self
-            .folded
-            .iter()
-            .map(|folded| folded.load(Ordering::Acquire))
-            .collect();
+        let folded = self.folded_sizes();
         let (mut found, mut failed) = (Vec::new(), None);
         self.store.scan(
             prefix,

@@ -125,6 +125,11 @@ impl Projections {
         self.with_index(|index| index.leaves_on(shard, label))
     }
 
+    /// How many leaves of each shard are folded, at least: asked before a look-up, it holds for what that finds.
+    pub(crate) fn folded(&self) -> Result<Vec<u64>, ConsumerError> {
+        self.with_index(|index| Ok(index.folded_sizes()))
+    }
+
     /// Does `work`; if what the projection says turns out wrong, folds it anew and does `work` once more.
     pub(crate) fn with_sound_index<T>(
         &self,

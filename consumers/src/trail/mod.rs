@@ -19,13 +19,14 @@ use sharetrail_ledger::{Ledger, Vault};
 use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{Label, Name};
+use sharetrail_schemas::Timestamp;
 
 pub use self::consent::{Finding, NoConsent};
-use self::event::OnRecord;
+use self::event::{OnRecord, shown_if_any};
 pub use self::event::{TrailEvent, TrailRecipient, TrailReference, TrailRequest, TrailSeries};
 pub use self::totals::{CategorySummary, RecipientSummary, Totals};
 use crate::error::ConsumerError;
-use crate::logs::{Log, Logs, Past, pasts, wrong};
+use crate::logs::{Log, Logs, Past, pasts, with_level_index, wrong};
 use crate::opening::{Opener, Reading};
 use crate::projection::{LeafRef, Projections};
 
@@ -59,6 +60,9 @@ pub struct TrailGeneration {
     pub events: u64,
     /// Where its erasure is on record, if it is.
     pub erased_at: Option<LeafIndex>,
+    /// No later than when, if it is and a customer map was sealed since: by the operator's clock.
+    #[serde(serialize_with = "shown_if_any")]
+    pub erased_by: Option<Timestamp>,
 }
 
 /// An event on record that cannot be shown.
@@ -113,13 +117,19 @@ pub fn trail(
     vault: &Vault,
     customer: &str,
 ) -> Result<Trail, ConsumerError> {
-    projections.with_sound_index(|| {
+    with_level_index(projections, |tries| {
+        let folded = projections.folded()?;
         let pasts = pasts(ledger, projections, vault, customer)?;
         let mut telling = Telling {
+            ledger,
             logs: Logs::new(ledger),
             trail: Trail::of(customer),
         };
         for past in &pasts {
+            let folded = folded.get(past.shard as usize).copied();
+            if tries == 0 {
+                telling.logs.check_level(past, folded.unwrap_or_default())?;
+            }
             telling.generation(past)?;
         }
         Ok(telling.finish())
@@ -139,6 +149,7 @@ impl Trail {
 }
 
 struct Telling<'a> {
+    ledger: &'a Ledger,
     logs: Logs<'a>,
     trail: Trail,
 }
@@ -152,14 +163,29 @@ impl Telling<'_> {
             self.leaf(past, leaf, &mut opener)?;
         }
         let events = self.trail.events.len() + self.trail.unopened.len() - before;
+        let erased_by = self.erased_by(past)?;
         self.trail.generations.push(TrailGeneration {
             generation: past.generation,
             label: past.label,
             shard: past.shard,
             events: u64::try_from(events).unwrap_or(u64::MAX),
             erased_at: past.erasure(),
+            erased_by,
         });
         Ok(())
+    }
+
+    /// The time of the first customer map that knows of the erasure.
+    fn erased_by(&self, past: &Past) -> Result<Option<Timestamp>, ConsumerError> {
+        let Some(index) = past.erasure() else {
+            return Ok(None);
+        };
+        let Some(map) = self.ledger.map_reader(past.shard)? else {
+            return Ok(None);
+        };
+        let sealed = map.covered_at(index)?;
+        let seconds = sealed.and_then(|seconds| i64::try_from(seconds).ok());
+        Ok(seconds.map(Timestamp::from_unix))
     }
 
     fn leaf(&mut self, past: &Past, at: &LeafRef, opener: &mut Opener<'_>) -> Result<(), ConsumerError> {
@@ -210,7 +236,7 @@ impl Telling<'_> {
     }
 
     fn finish(self) -> Trail {
-        let Self { logs, mut trail } = self;
+        let Self { logs, mut trail, .. } = self;
         let checkpoint = |log: &Log| {
             let head = log.reader().checkpoint();
             TrailCheckpoint {

@@ -6,11 +6,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Projections, Trail, dossier, trail};
 use sharetrail_ledger::{Engine, InitOptions, Ledger, init};
 use sharetrail_producers::{Event, Publisher, Recipient, Role};
+use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::Name;
 use sharetrail_schemas::Timestamp;
 use tempfile::TempDir;
@@ -56,19 +58,33 @@ impl TestLedger {
         Ledger::open(&self.root).unwrap()
     }
 
-    /// Records events as the shop, and ends cleanly.
+    /// Records events as the shop, brings the customer maps level, and ends cleanly.
     pub(crate) fn record(&self, events: impl IntoIterator<Item = Event>) {
+        self.record_only(events);
+        self.at_work(map);
+    }
+
+    /// Records events, which no customer map covers then.
+    pub(crate) fn record_only(&self, events: impl IntoIterator<Item = Event>) {
+        self.at_work(|engine| record(engine, events));
+    }
+
+    /// Does something with the ledger at work.
+    pub(crate) fn at_work<T>(&self, work: impl FnOnce(&Engine) -> T) -> T {
         let engine = Engine::start(&self.open()).unwrap();
-        let publisher = Publisher::open(&engine, &name("shop.example")).unwrap();
-        let mut input = Vec::new();
-        for event in events {
-            input.extend(event.build().unwrap());
-            input.push(b'\n');
-        }
-        let summary = publisher.record_lines(&input[..], &|_| ()).unwrap();
-        assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
-        publisher.close().unwrap();
+        let done = work(&engine);
         engine.stop().unwrap();
+        done
+    }
+
+    /// Erases a customer's generation; the customer map covers it then.
+    pub(crate) fn erase(&self, customer: &str, generation: u32) -> LeafIndex {
+        self.at_work(|engine| {
+            let label = engine.vault().label(customer, generation);
+            let erased = engine.erase(&label, generation).unwrap();
+            map(engine);
+            erased.index
+        })
     }
 
     /// The projection, folded to the end of the log.
@@ -94,6 +110,23 @@ impl TestLedger {
         };
         customers.iter().map(answer).collect()
     }
+}
+
+/// Brings the customer maps level with the logs.
+pub(crate) fn map(engine: &Engine) {
+    engine.map(&|_, _| (), &AtomicBool::new(false)).unwrap();
+}
+
+fn record(engine: &Engine, events: impl IntoIterator<Item = Event>) {
+    let publisher = Publisher::open(engine, &name("shop.example")).unwrap();
+    let mut input = Vec::new();
+    for event in events {
+        input.extend(event.build().unwrap());
+        input.push(b'\n');
+    }
+    let summary = publisher.record_lines(&input[..], &|_| ()).unwrap();
+    assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
+    publisher.close().unwrap();
 }
 
 pub(crate) fn customers(count: usize) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! Acceptance: whether a batch may follow the log so far. A pure function, so a replay gives the same log.
 //!
 //! In scope: every rule a batch must keep (name, key, chain, shard, root, kinds of entry, registry, erasure). The
-//! sequencer decides with it and an auditor checks with it. Out of scope: where frames come from and go to, and the
-//! tree of the log. Trust: frames are untrusted; the state is what it was folded from.
+//! sequencer decides with it about frames ([`LogState::accept`]), and an auditor checks with it what stands in a log
+//! ([`LogState::accept_recorded`]). Out of scope: where frames come from and go to, and the tree of the log.
+//! Trust: frames are untrusted; the state is what it was folded from.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::entry::{Entry, EntryError, ErasureEntry, Genesis, RegistryEntry};
 use crate::frame::{Frame, FrameError};
 use crate::hash::{Hash, LeafHash, LeafIndex, TreeSize, leaf_hashes};
 use crate::name::{ChainId, Label, Name, OPERATOR, RECOVERY, Shard};
-use crate::note::NoteError;
+use crate::note::{Note, NoteError, VerifierKey};
 use crate::registry::{Registry, RegistryError};
 use crate::tree::root_of;
 
@@ -180,6 +181,24 @@ pub struct Accepted {
     pub leaves: Vec<LeafHash>,
 }
 
+/// A batch as it stands in a log: its note, the entries behind it, and what the caller worked out of both, in whatever
+/// order and on however many cores suits it.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    /// The whole note: the batch entry without its first byte.
+    pub note: &'a str,
+    /// What the note's text says.
+    pub batch: &'a Batch,
+    /// The hash of that text.
+    pub hash: Hash,
+    /// As many entries as the note says.
+    pub entries: &'a [&'a [u8]],
+    /// The RFC 6962 root over them.
+    pub root: Hash,
+    /// The key of the note's only signature line, if the caller found that it signed. Whether it may is decided here.
+    pub signed_with: Option<&'a VerifierKey>,
+}
+
 /// Everything that decides about the next batch, after some prefix of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogState {
@@ -190,7 +209,7 @@ pub struct LogState {
     events: u64,
     registry: Registry,
     chains: BTreeMap<String, ChainHead>,
-    erased: BTreeMap<String, u32>,
+    erased: BTreeMap<Label, u32>,
 }
 
 impl LogState {
@@ -237,12 +256,12 @@ impl LogState {
 
     /// The generation under which a label was erased, if it was.
     pub fn erased(&self, label: &Label) -> Option<u32> {
-        self.erased.get(&label.to_string()).copied()
+        self.erased.get(label).copied()
     }
 
     /// The labels that have an erasure entry.
     pub fn erased_labels(&self) -> impl Iterator<Item = Label> {
-        self.erased.keys().filter_map(|label| label.parse().ok())
+        self.erased.keys().copied()
     }
 
     /// The leaf hash of the genesis entry: `prev` of every chain's batch number 0.
@@ -263,7 +282,7 @@ impl LogState {
                 number: batch.number,
             });
         }
-        self.is_signed(frame, index)?;
+        self.is_signed(&frame.note, &batch.producer, index)?;
         self.follows(batch, hash)?;
         let leaves = leaf_hashes(&frame.entries);
         let root = root_of(&leaves);
@@ -276,8 +295,53 @@ impl LogState {
         if let Some(position) = frame.misplaced_content() {
             return Err(Rejection::Content { position });
         }
-        let changes = self.entries(frame, index)?;
+        let changes = self.entries(&batch.producer, &frame.entries, index)?;
         Ok(Verdict::Accepted(self.take(frame, index, hash, leaves, changes)))
+    }
+
+    /// Decides about a batch that stands next in a log, by the same rules as [`LogState::accept`] but for sealed contents,
+    /// which no log holds; if it may stand there, becomes the state after it.
+    ///
+    /// # Errors
+    /// The rule that it breaks; then nothing has changed. A batch that stands in the log already is a
+    /// [`Rejection::Gap`].
+    pub fn accept_recorded(&mut self, recorded: &Recorded<'_>) -> Result<(), Rejection> {
+        let (batch, index) = (recorded.batch, LeafIndex(self.size.0));
+        self.is_for_here(batch)?;
+        if !self.may_have_signed(recorded.signed_with, &batch.producer, index) {
+            self.is_signed(&Note::parse(recorded.note)?, &batch.producer, index)?;
+        }
+        self.follows(batch, recorded.hash)?;
+        if recorded.root != batch.root || recorded.entries.len() != batch.count as usize {
+            return Err(Rejection::Root {
+                expected: batch.root,
+                found: recorded.root,
+            });
+        }
+        let changes = self.entries(&batch.producer, recorded.entries, index)?;
+        self.go_on(batch, recorded.hash, index);
+        self.apply(changes, 1 + recorded.entries.len() as u64);
+        Ok(())
+    }
+
+    /// Goes on behind a batch that stands in the log though it may not, so that what follows can be judged: its chain goes
+    /// on with it, unless that would turn the chain back or hand it to another producer, and its entries count if each
+    /// of them might stand there.
+    pub fn concede(&mut self, recorded: &Recorded<'_>) {
+        let (batch, index) = (recorded.batch, LeafIndex(self.size.0));
+        let changes = self.entries(&batch.producer, recorded.entries, index);
+        let goes_on = self
+            .head(batch.chain)
+            .is_none_or(|head| head.producer == batch.producer && head.number < batch.number);
+        if goes_on {
+            self.go_on(batch, recorded.hash, index);
+        }
+        self.apply(changes.unwrap_or_default(), 1 + recorded.entries.len() as u64);
+    }
+
+    /// Goes on behind leaves that belong to no batch, though every leaf must.
+    pub fn concede_leaves(&mut self, count: u64) {
+        self.size = TreeSize(self.size.0 + count);
     }
 
     fn is_for_here(&self, batch: &Batch) -> Result<(), Rejection> {
@@ -291,19 +355,22 @@ impl LogState {
         })
     }
 
-    fn is_signed(&self, frame: &Frame<'_>, index: LeafIndex) -> Result<(), Rejection> {
-        let producer = &frame.batch.producer;
-        let mut lines = frame
-            .note
+    /// Whether this key, which signed, is one of the producer's that is valid here.
+    fn may_have_signed(&self, key: Option<&VerifierKey>, producer: &Name, index: LeafIndex) -> bool {
+        key.is_some_and(|key| self.registry.key(producer, key.id(), index) == Some(key))
+    }
+
+    fn is_signed(&self, note: &Note<'_>, producer: &Name, index: LeafIndex) -> Result<(), Rejection> {
+        let mut lines = note
             .signatures()
             .iter()
             .filter(|line| line.name == producer.as_str());
         let key = lines.find_map(|line| self.registry.key(producer, line.id, index));
-        frame.note.verify(key.ok_or_else(|| Rejection::NoValidKey {
+        note.verify(key.ok_or_else(|| Rejection::NoValidKey {
             producer: producer.clone(),
         })?)?;
         // One signature, no more: whatever else stood there would be on record without having been checked.
-        if frame.note.signatures().len() == 1 {
+        if note.signatures().len() == 1 {
             return Ok(());
         }
         Err(NoteError::Malformed {
@@ -322,7 +389,7 @@ impl LogState {
 
     /// Checks the signature of a frame as if it were to follow now.
     pub fn check_signature(&self, frame: &Frame<'_>) -> Result<(), Rejection> {
-        self.is_signed(frame, LeafIndex(self.size.0))
+        self.is_signed(&frame.note, &frame.batch.producer, LeafIndex(self.size.0))
     }
 
     fn follows(&self, batch: &Batch, hash: Hash) -> Result<(), Rejection> {
@@ -335,7 +402,8 @@ impl LogState {
             Some(head) if head.number == batch.number && head.hash != hash => {
                 return Err(Rejection::Fork { number: batch.number });
             }
-            Some(head) => (head.number + 1, head.hash),
+            // A conceded number may be the last one there is.
+            Some(head) => (head.number.saturating_add(1), head.hash),
             None => (0, self.genesis),
         };
         if batch.number != expected {
@@ -353,12 +421,11 @@ impl LogState {
         Ok(())
     }
 
-    fn entries(&self, frame: &Frame<'_>, index: LeafIndex) -> Result<Changes, Rejection> {
-        let producer = &frame.batch.producer;
+    fn entries(&self, producer: &Name, entries: &[&[u8]], index: LeafIndex) -> Result<Changes, Rejection> {
+        let special = producer.as_str() == OPERATOR || producer.as_str() == RECOVERY;
         let mut changes = Changes::default();
-        for (position, bytes) in frame.entries.iter().enumerate() {
+        for (position, bytes) in entries.iter().enumerate() {
             let entry = Entry::parse(bytes).map_err(|error| Rejection::Entry { position, error })?;
-            let special = producer.as_str() == OPERATOR || producer.as_str() == RECOVERY;
             let at = LeafIndex(index.0 + 1 + position as u64);
             match entry {
                 Entry::Event(event) if !special => {
@@ -428,6 +495,18 @@ impl LogState {
         let mut all = Vec::with_capacity(leaves.len() + 1);
         all.push(LeafHash::of(&batch_entry));
         all.extend(leaves);
+        self.go_on(&batch, hash, index);
+        self.apply(changes, all.len() as u64);
+        Accepted {
+            batch,
+            index,
+            batch_entry,
+            leaves: all,
+        }
+    }
+
+    /// The chain goes on with this batch.
+    fn go_on(&mut self, batch: &Batch, hash: Hash, index: LeafIndex) {
         let head = ChainHead {
             producer: batch.producer.clone(),
             number: batch.number,
@@ -435,19 +514,16 @@ impl LogState {
             index,
         };
         self.chains.insert(batch.chain.to_string(), head);
+    }
+
+    fn apply(&mut self, changes: Changes, leaves: u64) {
         self.events += changes.events;
         if let Some(registry) = changes.registry {
             self.registry = registry;
         }
-        self.erased
-            .extend(changes.erased.iter().map(|e| (e.label.to_string(), e.generation)));
-        self.size = TreeSize(self.size.0 + all.len() as u64);
-        Accepted {
-            batch,
-            index,
-            batch_entry,
-            leaves: all,
-        }
+        let erased = changes.erased.iter();
+        self.erased.extend(erased.map(|one| (one.label, one.generation)));
+        self.size = TreeSize(self.size.0 + leaves);
     }
 }
 

@@ -90,13 +90,19 @@ impl Checkpoint {
 pub struct VerifiedCheckpoint {
     checkpoint: Checkpoint,
     cosignatures: Vec<(String, u64)>,
+    auditors: Vec<(String, u64)>,
 }
 
 impl VerifiedCheckpoint {
-    pub(crate) fn new(checkpoint: Checkpoint, cosignatures: Vec<(String, u64)>) -> Self {
+    pub(crate) fn new(
+        checkpoint: Checkpoint,
+        cosignatures: Vec<(String, u64)>,
+        auditors: Vec<(String, u64)>,
+    ) -> Self {
         Self {
             checkpoint,
             cosignatures,
+            auditors,
         }
     }
 
@@ -118,6 +124,13 @@ impl VerifiedCheckpoint {
     /// Which witnesses of the policy cosigned, and when (Unix seconds).
     pub fn cosignatures(&self) -> &[(String, u64)] {
         &self.cosignatures
+    }
+
+    /// Which auditors of the policy cosigned, by the names of their keys, and when (Unix seconds).
+    ///
+    /// An auditor's cosignature on a map log says that it recomputed the map. It counts for no quorum.
+    pub fn auditors(&self) -> &[(String, u64)] {
+        &self.auditors
     }
 }
 

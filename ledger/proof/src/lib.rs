@@ -18,6 +18,7 @@ pub mod entry;
 pub mod frame;
 pub mod hash;
 mod lanes;
+pub mod map;
 pub mod name;
 pub mod note;
 pub mod policy;

@@ -1,8 +1,11 @@
 //! Signed notes: text with Ed25519 signature lines (C2SP signed-note, tlog-cosignature).
 //!
-//! In scope: verifier keys and signing keys in their standard text forms, parsing, signing, checking one signature.
+//! In scope: verifier keys and signing keys in their standard text forms, parsing, signing, cosigning, checking one
+//! signature.
 //! Out of scope: which keys to trust (see [`crate::policy`] and [`crate::registry`]) and what the text says.
 //! Trust: a parsed note is only text; it says something once [`Note::verify`] or [`Note::cosigned`] found a signature.
+
+mod cosigner;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +17,8 @@ use thiserror::Error;
 use zeroize::Zeroize;
 
 use crate::hash::Hash;
+
+pub use cosigner::Cosigner;
 
 /// The most bytes a note may have. A batch entry must fit a bundle's u16 length.
 pub const MAX_NOTE_BYTES: usize = 60_000;
@@ -230,45 +235,13 @@ impl NoteSigner {
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let wrong = NoteError::Key {
-            reason: "expected PRIVATE+KEY+<name>+<id>+<base64>",
-        };
-        let rest = text
-            .trim_end()
-            .strip_prefix("PRIVATE+KEY+")
-            .ok_or(wrong.clone())?;
-        let mut parts = rest.splitn(3, '+');
-        let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(wrong);
-        };
-        let mut data = BASE64.decode(data.as_bytes()).map_err(|_| wrong.clone())?;
-        let seed = data
-            .strip_prefix(&[ED25519])
-            .and_then(|seed| <&[u8; 32]>::try_from(seed).ok());
-        let signer = seed
-            .ok_or(wrong.clone())
-            .and_then(|seed| Self::from_seed(name, seed));
-        data.zeroize();
-        let signer = signer?;
-        if signer.verifier.id().to_string() == id {
-            Ok(signer)
-        } else {
-            Err(wrong)
-        }
+        let (verifier, key) = read_secret(text, KeyKind::Note)?;
+        Ok(Self { verifier, key })
     }
 
     /// The text form, which is the secret itself.
     pub fn to_secret_text(&self) -> String {
-        let mut bytes = vec![ED25519];
-        bytes.extend_from_slice(self.key.as_bytes());
-        let text = format!(
-            "PRIVATE+KEY+{}+{}+{}",
-            self.verifier.name,
-            self.verifier.id(),
-            BASE64.encode(&bytes)
-        );
-        bytes.zeroize();
-        text
+        write_secret(&self.verifier, &self.key)
     }
 
     /// The public half.
@@ -287,6 +260,52 @@ impl fmt::Debug for NoteSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NoteSigner({:?})", self.verifier)
     }
+}
+
+/// Reads `PRIVATE+KEY+<name>+<id>+<base64 of type and seed>` of a key of this kind.
+fn read_secret(text: &str, kind: KeyKind) -> Result<(VerifierKey, SigningKey), NoteError> {
+    let wrong = NoteError::Key {
+        reason: "expected PRIVATE+KEY+<name>+<id>+<base64>, of a key for this use",
+    };
+    let rest = text
+        .trim_end()
+        .strip_prefix("PRIVATE+KEY+")
+        .ok_or(wrong.clone())?;
+    let mut parts = rest.splitn(3, '+');
+    let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong);
+    };
+    let mut data = BASE64.decode(data.as_bytes()).map_err(|_| wrong.clone())?;
+    let seed = data
+        .strip_prefix(&[kind.byte()])
+        .and_then(|seed| <&[u8; 32]>::try_from(seed).ok());
+    let key = seed.map(SigningKey::from_bytes).ok_or(wrong.clone());
+    data.zeroize();
+    let key = key?;
+    let verifier = VerifierKey::new(name, kind, key.verifying_key().as_bytes())?;
+    if verifier.id().to_string() == id {
+        Ok((verifier, key))
+    } else {
+        Err(wrong)
+    }
+}
+
+fn write_secret(verifier: &VerifierKey, key: &SigningKey) -> String {
+    let mut bytes = vec![verifier.kind.byte()];
+    bytes.extend_from_slice(key.as_bytes());
+    let text = format!(
+        "PRIVATE+KEY+{}+{}+{}",
+        verifier.name,
+        verifier.id(),
+        BASE64.encode(&bytes)
+    );
+    bytes.zeroize();
+    text
+}
+
+/// What a cosigner signs.
+fn cosigned_message(text: &str, time: u64) -> String {
+    format!("cosignature/v1\ntime {time}\n{text}")
 }
 
 fn signature_line(key: &VerifierKey, signature: &[u8]) -> String {
@@ -402,9 +421,8 @@ impl<'a> Note<'a> {
         }
         let time = u64::from_be_bytes(*time);
         let signature = Signature::from_slice(signature).map_err(|_| wrong())?;
-        let message = format!("cosignature/v1\ntime {time}\n{}", self.text);
         key.key
-            .verify_strict(message.as_bytes(), &signature)
+            .verify_strict(cosigned_message(self.text, time).as_bytes(), &signature)
             .map_err(|_| wrong())?;
         Ok(time)
     }

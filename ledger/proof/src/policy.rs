@@ -136,23 +136,14 @@ impl Policy {
         if !checkpoint.extensions.is_empty() {
             return Err(PolicyError::Extension);
         }
-        let cosignatures = self.cosignatures(&note)?;
+        let witnesses = self.names.iter().filter_map(|(name, member)| match member {
+            Member::Witness(key) => Some((name.as_str(), key)),
+            Member::Group { .. } => None,
+        });
+        let cosignatures = cosignatures_of(&note, witnesses)?;
         self.check_quorum(&cosignatures)?;
-        Ok(VerifiedCheckpoint::new(checkpoint, cosignatures))
-    }
-
-    /// The witnesses that cosigned, with times. A wrong signature under a known key is an error, not a missing one.
-    fn cosignatures(&self, note: &Note<'_>) -> Result<Vec<(String, u64)>, PolicyError> {
-        let mut found = Vec::new();
-        for (name, member) in &self.names {
-            let Member::Witness(key) = member else { continue };
-            match note.cosigned(key) {
-                Ok(time) => found.push((name.clone(), time)),
-                Err(NoteError::Unsigned { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(found)
+        let auditors = cosignatures_of(&note, self.auditors.iter().map(|key| (key.name(), key)))?;
+        Ok(VerifiedCheckpoint::new(checkpoint, cosignatures, auditors))
     }
 
     fn check_quorum(&self, cosignatures: &[(String, u64)]) -> Result<(), PolicyError> {
@@ -180,6 +171,23 @@ impl Policy {
             None => false,
         }
     }
+}
+
+/// Which of these keys cosigned, under the names given with them, and when. A wrong signature under a known key is an
+/// error, not a missing one.
+fn cosignatures_of<'k>(
+    note: &Note<'_>,
+    keys: impl Iterator<Item = (&'k str, &'k VerifierKey)>,
+) -> Result<Vec<(String, u64)>, PolicyError> {
+    let mut found = Vec::new();
+    for (name, key) in keys {
+        match note.cosigned(key) {
+            Ok(time) => found.push((name.to_owned(), time)),
+            Err(NoteError::Unsigned { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
 }
 
 impl fmt::Display for Policy {

@@ -5,11 +5,11 @@ mod support;
 use ed25519_dalek::SigningKey;
 use serde::Deserialize;
 use sharetrail_proof::note::{
-    KeyKind, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSigner, VerifierKey,
+    Cosigner, KeyKind, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSigner, VerifierKey,
 };
 use signed_note::{Note as TheirNote, StandardSigner, StandardVerifier, VerifierList};
 
-use support::{Witness, seed, signer};
+use support::{TIME, Witness, seed, signer};
 
 const TEXT: &str = "shop.example/log/0of1\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 
@@ -278,6 +278,135 @@ fn a_cosignature_binds_text_and_time() {
             "{length} bytes"
         );
     }
+}
+
+fn cosigner(who: &str) -> Cosigner {
+    Cosigner::from_seed(who, &seed(who)).unwrap()
+}
+
+/// The lines after the text and the blank line.
+fn lines_of(note: &str) -> Vec<&str> {
+    let from = note.rfind("\n\n").unwrap() + 2;
+    note[from..].lines().collect()
+}
+
+#[test]
+fn a_cosigner_adds_the_line_that_the_spec_says() {
+    let (auditor, witness) = (cosigner("auditor.example/a1"), Witness::new("auditor.example/a1"));
+    assert_eq!(auditor.verifier(), &witness.verifier);
+    let signed = till().sign(TEXT);
+    for time in [0, TIME, u64::MAX >> 1] {
+        let cosigned = auditor.cosign(&signed, time).unwrap();
+        assert_eq!(cosigned, signed.clone() + &witness.line(TEXT, time));
+        let note = Note::parse(&cosigned).unwrap();
+        assert_eq!((note.text(), note.verify(till().verifier())), (TEXT, Ok(())));
+        assert_eq!(note.cosigned(auditor.verifier()), Ok(time));
+    }
+    let beyond = auditor.cosign(&signed, (u64::MAX >> 1) + 1);
+    assert!(matches!(beyond, Err(NoteError::Malformed { .. })));
+}
+
+#[test]
+fn a_cosigned_note_of_another_implementation_keeps_every_line() {
+    let golden = golden().cosigned;
+    let auditor = cosigner("auditor.example/a1");
+    let cosigned = auditor.cosign(&golden.note, TIME).unwrap();
+    assert!(cosigned.starts_with(&golden.note));
+    let (note, witness) = (Note::parse(&cosigned).unwrap(), golden.witness.parse().unwrap());
+    assert_eq!(note.cosigned(&witness), Ok(golden.time));
+    assert_eq!(note.cosigned(auditor.verifier()), Ok(TIME));
+}
+
+/// A note that is cosigned again and again must not grow, and a reader takes the first line of a key.
+#[test]
+fn a_new_cosignature_takes_the_place_of_the_older_one() {
+    let (one, two) = (cosigner("auditor.example/a1"), cosigner("auditor.example/a2"));
+    let first = one.cosign(&till().sign(TEXT), 1).unwrap();
+    let both = two.cosign(&first, 2).unwrap();
+    let again = one.cosign(&both, 3).unwrap();
+    let note = Note::parse(&again).unwrap();
+    assert_eq!(
+        (note.cosigned(one.verifier()), note.cosigned(two.verifier())),
+        (Ok(3), Ok(2))
+    );
+    assert_eq!(note.verify(till().verifier()), Ok(()));
+    let (before, after) = (lines_of(&both), lines_of(&again));
+    assert_eq!((before.len(), after.len()), (3, 3));
+    assert_eq!(after[..2], [before[0], before[2]]);
+    let damaged = both.replace(before[1], "— auditor.example/a1 AAAAAAA=");
+    assert_eq!(
+        lines_of(&one.cosign(&damaged, 4).unwrap()).len(),
+        4,
+        "another key's line stays"
+    );
+}
+
+#[test]
+fn a_cosignature_counts_under_its_own_name_and_key() {
+    let auditor = cosigner("auditor.example/a1");
+    let cosigned = auditor.cosign(&till().sign(TEXT), TIME).unwrap();
+    let renamed = cosigned.replace("auditor.example/a1", "auditor.example/a2");
+    let public = auditor.verifier().public();
+    let other_name = VerifierKey::new("auditor.example/a2", KeyKind::Cosignature, public).unwrap();
+    let other_kind = VerifierKey::new("auditor.example/a1", KeyKind::Note, public).unwrap();
+    let other_key = Cosigner::from_seed("auditor.example/a1", &seed("another")).unwrap();
+    for note in [&cosigned, &renamed] {
+        let note = Note::parse(note).unwrap();
+        for key in [&other_name, &other_kind, other_key.verifier()] {
+            assert!(matches!(note.cosigned(key), Err(NoteError::Unsigned { .. })));
+            assert!(matches!(note.verify(key), Err(NoteError::Unsigned { .. })));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_note_or_has_no_room_is_not_cosigned() {
+    let auditor = cosigner("auditor.example/a1");
+    let cosign = |note: &str| auditor.cosign(note, TIME);
+    for bad in ["", TEXT, &format!("{TEXT}\n"), "a\n\nb\n"] {
+        assert!(matches!(cosign(bad), Err(NoteError::Malformed { .. })), "{bad:?}");
+    }
+    let signed = |lines: usize| format!("{TEXT}\n{}", "— till AAAAAAA=\n".repeat(lines));
+    assert!(cosign(&signed(MAX_SIGNATURES - 1)).is_ok());
+    assert!(matches!(
+        cosign(&signed(MAX_SIGNATURES)),
+        Err(NoteError::Malformed { .. })
+    ));
+    let long = till().sign(&format!("{}\n", "x".repeat(MAX_NOTE_BYTES - 150)));
+    assert!(Note::parse(&long).is_ok());
+    assert!(matches!(cosign(&long), Err(NoteError::Malformed { .. })));
+}
+
+#[test]
+fn the_secret_text_of_a_cosigner_reads_back_and_is_no_signing_key() {
+    let auditor = cosigner("auditor.example/a1");
+    let secret = auditor.to_secret_text();
+    let again = Cosigner::parse(&format!("{secret}\n")).unwrap();
+    assert_eq!(
+        (again.verifier(), again.to_secret_text()),
+        (auditor.verifier(), secret.clone())
+    );
+    let note = till().sign(TEXT);
+    assert_eq!(again.cosign(&note, TIME), auditor.cosign(&note, TIME));
+    assert!(matches!(NoteSigner::parse(&secret), Err(NoteError::Key { .. })));
+    for bad in [
+        "",
+        &till().to_secret_text(),
+        &auditor.verifier().to_string(),
+        &secret.replace("a1", "a2"),
+        &secret[..secret.len() - 4],
+    ] {
+        assert!(matches!(Cosigner::parse(bad), Err(NoteError::Key { .. })));
+    }
+    assert!(matches!(
+        Cosigner::from_seed("a name", &seed("a")),
+        Err(NoteError::Key { .. })
+    ));
+    let shown = format!("{auditor:?}");
+    assert!(
+        !shown.contains(secret.rsplit('+').next().unwrap()),
+        "a secret is never shown"
+    );
 }
 
 #[test]

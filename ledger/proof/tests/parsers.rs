@@ -3,14 +3,17 @@
 
 mod support;
 
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
 use sharetrail_proof::batch::Batch;
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::customer::CustomerKey;
-use sharetrail_proof::dossier::Dossier;
+use sharetrail_proof::dossier::{Certificate, Dossier, DossierError, FileKind, kind_of};
 use sharetrail_proof::entry::{Entry, EventEntry};
 use sharetrail_proof::frame::{Frame, encode};
 use sharetrail_proof::hash::{Hash, LeafIndex};
+use sharetrail_proof::map::MapLeaf;
 use sharetrail_proof::name::{ChainId, Label, LedgerId, Name, Shard};
 use sharetrail_proof::note::{Note, NoteSigner, VerifierKey};
 use sharetrail_proof::policy::Policy;
@@ -30,15 +33,34 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..400)
 }
 
+/// Alice, of whom two events are on record, and bob, who was erased.
+fn ledger() -> &'static Ledger {
+    static LEDGER: OnceLock<Ledger> = OnceLock::new();
+    LEDGER.get_or_init(|| {
+        let (mut ledger, till) = Ledger::with_till(1);
+        ledger.record(&till, "alice", 0, 0..2);
+        ledger.erase("bob", 0);
+        ledger
+    })
+}
+
 /// Something good, in the formats that are text.
-fn good() -> Vec<String> {
-    let (mut ledger, till) = Ledger::with_till(1);
-    ledger.record(&till, "alice", 0, 0..2);
-    let log = ledger.log(0);
-    let note = log.note_at(LeafIndex(4)).to_owned();
-    let (checkpoint, policy) = (log.checkpoint(), ledger.policy().to_string());
-    let dossier = String::from_utf8(ledger.dossier("alice", 1).to_bytes()).unwrap();
-    vec![note, checkpoint, policy, dossier, till.verifier().to_string()]
+fn good() -> &'static [String] {
+    static GOOD: OnceLock<Vec<String>> = OnceLock::new();
+    GOOD.get_or_init(|| {
+        let log = ledger().log(0);
+        let json = |bytes| String::from_utf8(bytes).unwrap();
+        vec![
+            log.note_at(LeafIndex(4)).to_owned(),
+            log.checkpoint(),
+            ledger().policy().to_string(),
+            json(ledger().dossier("alice", 1).to_bytes()),
+            json(ledger().dossier("carol", 0).to_bytes()),
+            json(ledger().certificate("bob", 0).to_bytes()),
+            ledger().map_log(0).remove(1),
+            signer("till", "till").verifier().to_string(),
+        ]
+    })
 }
 
 /// Each parser of text; what it reads, it must write the same.
@@ -48,6 +70,9 @@ fn read_text(text: &str) {
     }
     if let Ok(checkpoint) = Checkpoint::parse(text) {
         assert_eq!(checkpoint.to_text(), text);
+    }
+    if let Ok(leaf) = MapLeaf::parse(text) {
+        assert_eq!(leaf.to_text(), text);
     }
     if let Ok(batch) = Batch::parse(text) {
         assert_eq!(batch.to_text(), text);
@@ -95,6 +120,11 @@ fn read_bytes(bytes: &[u8]) {
     }
     if let Ok(dossier) = Dossier::parse(bytes) {
         assert_eq!(dossier.to_bytes(), bytes);
+        assert_eq!(kind_of(bytes), Some(FileKind::Dossier));
+    }
+    if let Ok(certificate) = Certificate::parse(bytes) {
+        assert_eq!(certificate.to_bytes(), bytes);
+        assert_eq!(kind_of(bytes), Some(FileKind::Certificate));
     }
     for width in [0, 1, 2, 255] {
         if let Ok(entries) = parse_bundle(bytes, width) {
@@ -133,7 +163,7 @@ proptest! {
         length in 0_usize..40,
         instead in text(),
     ) {
-        let good = of.select(good());
+        let good = of.select(good().iter());
         let start = start.index(good.len());
         let before = String::from_utf8_lossy(&good.as_bytes()[..start]);
         let after = String::from_utf8_lossy(&good.as_bytes()[good.len().min(start + length)..]);
@@ -151,19 +181,30 @@ proptest! {
         prop_assert!(note.verify(signer.verifier()).is_ok());
     }
 
-    /// A dossier that is changed anywhere in its bytes is refused by whoever reads or checks it.
+    /// A dossier or a certificate that is changed anywhere in its bytes is refused by whoever reads or checks it.
     #[test]
-    fn a_dossier_with_bytes_replaced_does_not_verify(
+    fn a_file_with_bytes_replaced_does_not_verify(
+        of in 3_usize..6,
         start in any::<prop::sample::Index>(),
         instead in prop::collection::vec(any::<u8>(), 1..6),
     ) {
-        let (mut ledger, till) = Ledger::with_till(1);
-        ledger.record(&till, "alice", 0, 0..1);
-        let good = ledger.dossier("alice", 1).to_bytes();
+        let good = good()[of].as_bytes();
         let start = start.index(good.len());
         let end = good.len().min(start + instead.len());
         let changed = [&good[..start], &instead, &good[end..]].concat();
-        let verified = Dossier::parse(&changed).and_then(|dossier| dossier.verify(&ledger.policy()));
+        let verified = match kind_of(good) {
+            Some(FileKind::Dossier) => verify_dossier(&changed),
+            Some(FileKind::Certificate) => verify_certificate(&changed),
+            None => panic!("a dossier or a certificate"),
+        };
         prop_assert_eq!(verified.is_ok(), changed == good);
     }
+}
+
+fn verify_dossier(bytes: &[u8]) -> Result<(), DossierError> {
+    Dossier::parse(bytes)?.verify(&ledger().policy()).map(drop)
+}
+
+fn verify_certificate(bytes: &[u8]) -> Result<(), DossierError> {
+    Certificate::parse(bytes)?.verify(&ledger().policy()).map(drop)
 }

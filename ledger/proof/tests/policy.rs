@@ -345,3 +345,44 @@ fn an_auditor_signs_with_a_cosignature_key() {
     let found = parse(&format!("{}{line}quorum none\n", ledger_line()));
     assert!(matches!(found, Err(PolicyError::Line { line: 2, .. })));
 }
+
+/// The example's policy with two auditors, the second of which is a witness too.
+fn audited() -> Policy {
+    let auditors = auditor_line("a1") + &auditor_line("X1");
+    parse(&(two_levels() + &auditors)).unwrap()
+}
+
+#[test]
+fn auditors_that_cosigned_are_named_with_their_times_and_count_for_no_quorum() {
+    let (policy, text) = (audited(), checkpoint().to_text());
+    let quorum = ["X1", "X2", "Y1"];
+    let alone = policy.open(&cosigned(&quorum)).unwrap();
+    assert_eq!(alone.auditors(), [("witness.example/X1".to_owned(), TIME)]);
+    let by_both = cosigned(&quorum) + &witness("a1").line(&text, TIME + 1);
+    let by_both = policy.open(&by_both).unwrap();
+    let expected = [("witness.example/a1", TIME + 1), ("witness.example/X1", TIME)];
+    assert_eq!(
+        by_both.auditors(),
+        expected.map(|(who, time)| (who.to_owned(), time))
+    );
+    assert_eq!(by_both.cosignatures().len(), 3, "the auditor is no witness");
+    let too_few = cosigned(&["X1", "X2"]) + &witness("a1").line(&text, TIME);
+    assert!(matches!(
+        policy.open(&too_few),
+        Err(PolicyError::Quorum { cosigned: 2, .. })
+    ));
+    let unknown = cosigned(&quorum) + &witness("a2").line(&text, TIME);
+    assert_eq!(policy.open(&unknown).unwrap().auditors(), alone.auditors());
+    let without = parse(&two_levels()).unwrap().open(&cosigned(&quorum)).unwrap();
+    assert!(without.auditors().is_empty());
+}
+
+/// Passed over as if it were not there, a damaged cosignature would turn "recomputed" into "by the operator's word".
+#[test]
+fn a_wrong_signature_under_an_auditors_key_is_a_fault() {
+    let wrong = cosigned(&["X1", "X2", "Y1"]) + &witness("a1").line("another text\n", TIME);
+    assert!(matches!(
+        audited().open(&wrong),
+        Err(PolicyError::Note(NoteError::BadSignature { name, .. })) if name == "witness.example/a1"
+    ));
+}

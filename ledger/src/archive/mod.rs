@@ -16,4 +16,4 @@ pub use leaves::{Leaf, VisitLeaf};
 pub(crate) use leaves::{LeafFiles, LeafWriter, append_leaf, split_leaf};
 pub use reader::Reader;
 pub(crate) use reader::{proving, tile_reader};
-pub(crate) use tiles::TreeWriter;
+pub(crate) use tiles::{TreeWriter, read_bundle};

@@ -226,8 +226,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<bool, LedgerError> {
     Ok(true)
 }
 
-/// The bytes of a partial bundle: from its file, or from the front of the full one that has replaced it.
-fn read_bundle(folder: &Path, bundle: Bundle) -> Result<Vec<u8>, LedgerError> {
+/// The bytes of a bundle as a tree of some size has it: from its file, or from the front of the full one that has replaced
+/// it.
+pub(crate) fn read_bundle(folder: &Path, bundle: Bundle) -> Result<Vec<u8>, LedgerError> {
     let path = folder.join(bundle.to_string());
     if let Some(bytes) = files::read_if_there(&path)? {
         return Ok(bytes);

@@ -167,6 +167,8 @@ impl Desk {
                 self.troubles().passing = None;
                 Answer::Granted { lease: LEASE, grants }
             }
+            // No trouble: it is over in a minute or two.
+            Err(LedgerError::Erasing) => Answer::NotNow(LedgerError::Erasing.to_string()),
             Err(error) if error.is_transient() => {
                 self.pass(&error);
                 Answer::NotNow("the vault's host cannot reach the others now; its journal says which".into())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <to>/ledger/                 a ledger's folder: settings, policy, keys, and the first leaf of every shard
-//! <to>/outside/<ledger id>/    the key-encryption key and what else lies outside; never the recovery key
+//! <to>/outside/<ledger id>/    a key-encryption key of its own, and what else lies outside; never the recovery key
 //! ```
 //! In scope: making that folder. Out of scope: the rest of the archive and the customers' keys, which the new host gets from
 //! another one. Trust: it holds every key that this host signs with, so it is private and must be carried so.
@@ -20,8 +20,12 @@ use crate::files;
 use crate::folder::Folder;
 use crate::init::{RECOVERY_FILE, first_leaf, holds_anything, make_folders, resolved};
 use crate::keys;
-use crate::ledger::{KEK_FILE, Ledger};
+use crate::ledger::{KEK_FILE, KEK_NEXT_FILE, Ledger};
 use crate::settings::Settings;
+use crate::vault::kek_text;
+
+/// What stays where it is: the key-encryption key is exchanged by each host for itself.
+const NOT_CARRIED: [&str; 3] = [RECOVERY_FILE, KEK_FILE, KEK_NEXT_FILE];
 
 /// Makes the folder `to`, which is new or empty, to carry to a host that is to be called `name`. There, `SHARETRAIL_HOME` is
 /// set to `outside` in it.
@@ -41,20 +45,15 @@ pub fn host_folder(ledger: &Ledger, to: &Path, name: &Name) -> Result<(), Ledger
             to.display()
         )));
     }
-    let kek = ledger.outside()?.join(KEK_FILE);
-    if !kek.exists() {
-        return Err(LedgerError::Vault(format!(
-            "no key-encryption key at {}; another host cannot read the vault without it",
-            kek.display()
-        )));
-    }
     files::make_private_folder(to)?;
     files::check_private(to)?;
     let folder = Folder::new(&to.join("ledger"));
     let outside = to.join("outside").join(ledger.id().to_string());
     make_folders(&folder, &outside)?;
     carry_private(&ledger.folder().keys(), &folder.keys(), &[])?;
-    carry_private(&ledger.outside()?, &outside, &[RECOVERY_FILE])?;
+    carry_private(&ledger.outside()?, &outside, &NOT_CARRIED)?;
+    let kek = Zeroizing::new(kek_text()?);
+    files::write_private(&outside.join(KEK_FILE), &kek)?;
     carry_credentials(bus, ledger.root(), folder.root())?;
     let policy = ledger.folder().policy();
     files::replace(&folder.policy(), &fs::read(&policy).at("read", &policy)?, 0o644)?;
@@ -215,6 +214,8 @@ mod tests {
             for path in files_in(&from) {
                 let name = path.file_name().unwrap().to_owned();
                 match fs::read(to.join(&name)) {
+                    // Each host has a key-encryption key of its own.
+                    Ok(bytes) if name == KEK_FILE => assert_ne!(bytes, fs::read(&path).unwrap()),
                     Ok(bytes) => assert_eq!(bytes, fs::read(&path).unwrap()),
                     Err(_) => missing.push(name),
                 }
@@ -224,6 +225,7 @@ mod tests {
         let seed = files::read_private(&to.join("ledger/bus-files/host.nkey")).unwrap();
         assert_eq!(seed, "a seed");
         assert!(to.join("ledger/ca.pem").exists());
+        files::check_private(&outside.join(KEK_FILE)).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!                         └─ follows: stream, or a peer's archive, up to what is registered → the same archive
 //! hosts (a thread)        ── signs of life, who holds which checkpoint
 //! desks (threads)         ── labels and keys for producers, the operator's commands, the vault's slots for other hosts
+//! maps                    ── which roots a shard's map log has, for the mapper
 //! ```
 //! In scope: leases, following, taking over, copying archives, healing what the bus lost. Out of scope: the bus itself
 //! ([`crate::bus`]), the steps of putting frames on record. Trust: the hosts of a ledger share its keys and are one party;
@@ -17,6 +18,7 @@ mod folder;
 mod hosts;
 mod keyring;
 mod lease;
+mod maps;
 pub mod peer;
 mod post;
 
@@ -37,14 +39,16 @@ use self::desks::Desks;
 use self::hosts::Hosts;
 use self::keyring::Keyring;
 use self::lease::Freshness;
+use self::maps::Maps;
 use self::post::{Common, Part, Post, PostParts};
 use crate::bus::NatsBus;
 use crate::engine::Door;
 pub(crate) use crate::engine::runtime_for as runtime;
+use crate::erase::Keeper;
 use crate::error::{At, LedgerError};
 use crate::ledger::Ledger;
+use crate::mapper::MapRegister;
 use crate::sequencer::{Observer, ShardView, empty_view};
-use crate::vault::Vault;
 
 /// How long a process that is to lead all shards waits for the bus.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -95,6 +99,7 @@ pub struct Host {
     notices: Arc<Mutex<Vec<String>>>,
     desks: Arc<Desks>,
     keyring: Arc<Keyring>,
+    maps: Arc<Maps>,
 }
 
 /// A host whose threads are at work.
@@ -110,7 +115,7 @@ impl Host {
     /// Connects to the bus, takes every shard's archive up, and begins.
     pub(crate) fn start(
         ledger: &Ledger,
-        vault: &Arc<Vault>,
+        keeper: &Arc<Keeper>,
         observer: &Arc<dyn Observer>,
         options: &HostOptions,
         stop: &Arc<AtomicBool>,
@@ -122,7 +127,8 @@ impl Host {
             ledger: ledger.clone(),
             nats: Arc::clone(&nats),
             hosts: Arc::clone(&hosts),
-            vault: Arc::clone(vault),
+            vault: Arc::clone(keeper.vault()),
+            keeper: Arc::clone(keeper),
             observer: Arc::clone(observer),
             peers: options.peers.clone(),
             shares: options.shares,
@@ -159,7 +165,7 @@ impl Host {
         for (shard, post) in (0_u32..).zip(posts) {
             threads.push(start(ledger, &format!("shard-{shard}"), move || post.run())?);
         }
-        let keyring = Keyring::new(&nats, vault, &ledger.host()?, runtime(ledger)?);
+        let keyring = Keyring::new(&nats, keeper.vault(), &ledger.host()?, runtime(ledger)?);
         let keyring = Arc::new(keyring);
         let desks = Arc::new(Desks::default());
         if options.shares {
@@ -177,6 +183,7 @@ impl Host {
                 &keyring,
             )?);
         }
+        let maps = Arc::new(Maps::new(&common, certainties)?);
         let host = Self {
             nats,
             hosts,
@@ -184,6 +191,7 @@ impl Host {
             notices,
             desks,
             keyring,
+            maps,
         };
         let healed = host.take_notices();
         Ok(Started {
@@ -202,6 +210,11 @@ impl Host {
 
     pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    /// The moments of the map logs, as all hosts agree on them.
+    pub(crate) fn maps(&self) -> Arc<dyn MapRegister> {
+        Arc::clone(&self.maps) as Arc<dyn MapRegister>
     }
 
     /// Tells the other hosts where this one's archive can be copied from.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! GET /log/<shard>/checkpoint, GET /log/<shard>/tile/…   C2SP tlog-tiles, open to all
+//! GET /map/<shard>/checkpoint, GET /map/<shard>/tile/…   the same of the map log
 //! GET /peer/<shard>/leaves?from=<index>                  for hosts of this ledger only:
 //!     Authorization: Sharetrail <minute>.<hex tag>       minute = Unix time / 60
 //!     tag = HMAC-SHA-256(secret, "sharetrail peer v1\n" ‖ path and query ‖ "\n" ‖ minute)
@@ -21,7 +22,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sharetrail_proof::hash::{LeafIndex, TreeSize};
 use sharetrail_proof::note::MAX_NOTE_BYTES;
-use sharetrail_proof::tiles::Tile;
+use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, Tile, parse_bundle};
 use ureq::Agent;
 use ureq::http::Uri;
 
@@ -34,6 +35,9 @@ pub const LEAVES_BYTES_MAX: usize = 8 << 20;
 
 /// The header with the size of the published checkpoint.
 pub const SIZE_HEADER: &str = "sharetrail-size";
+
+/// The most bytes of a bundle of a map log, whose leaves are a few short lines each.
+const MAP_BUNDLE_BYTES_MAX: usize = 256 << 10;
 
 /// Minutes by which the clocks of two hosts may differ.
 const MINUTES_APART_MAX: u64 = 2;
@@ -198,6 +202,37 @@ impl Peer {
             return Ok(bytes);
         }
         Err(self.wrong(format!("it has no /log/{shard}/{tile}")))
+    }
+
+    /// The checkpoint of the map log that it has published, as a note; nothing where it has none. Its signature is not
+    /// checked here.
+    pub(super) fn map_note(&self, shard: u32) -> Result<Option<String>, LedgerError> {
+        let path = format!("/map/{shard}/checkpoint");
+        let Some(answer) = self.get(&path, None, MAX_NOTE_BYTES)? else {
+            return Ok(None);
+        };
+        let note = String::from_utf8(answer.body).ok();
+        let note = note.filter(|note| note_text(note).as_deref().and_then(stated).is_some());
+        let wrong = || self.wrong(format!("what it gives as {path} is no checkpoint"));
+        note.ok_or_else(wrong).map(Some)
+    }
+
+    /// The leaves in a bundle of the map log that it has published.
+    pub(super) fn map_bundle(&self, shard: u32, bundle: Bundle) -> Result<Vec<Vec<u8>>, LedgerError> {
+        // The full bundle may have replaced the partial one meanwhile.
+        let full = Bundle::new(bundle.index(), FULL_WIDTH).ok();
+        let full = full.filter(|full| *full != bundle);
+        for place in std::iter::once(bundle).chain(full) {
+            let path = format!("/map/{shard}/{place}");
+            let Some(answer) = self.get(&path, None, MAP_BUNDLE_BYTES_MAX)? else {
+                continue;
+            };
+            let leaves = parse_bundle(&answer.body, place.width());
+            let leaves = leaves.map_err(|error| self.wrong(format!("{path}: {error}")))?;
+            let wanted = leaves.iter().take(usize::from(bundle.width()));
+            return Ok(wanted.map(|leaf| leaf.to_vec()).collect());
+        }
+        Err(self.wrong(format!("it has no /map/{shard}/{bundle}")))
     }
 
     /// Leaves from `from` on: some, where its checkpoint covers more, and none where that is all.

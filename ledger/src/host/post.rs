@@ -22,7 +22,8 @@ use super::hosts::Hosts;
 use super::lease::{Freshness, Lease};
 use super::peer::Peer;
 use crate::bus::{Bus, Message, NatsBus, StreamId, StreamSeq};
-use crate::engine::{Question, destroy_erased, held, runtime_for, sources};
+use crate::engine::{Question, held, runtime_for, sources};
+use crate::erase::Keeper;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::register::{IncidentKind, Register};
@@ -60,6 +61,8 @@ pub(crate) struct Common {
     pub(crate) nats: Arc<NatsBus>,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) vault: Arc<Vault>,
+    /// Told of labels that were erased.
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) peers: Vec<String>,
     /// Whether other hosts may lead shards; otherwise that is an error.
@@ -83,7 +86,7 @@ impl Common {
     }
 
     /// Where archives can be copied from.
-    fn peers(&self) -> Result<Vec<Peer>, LedgerError> {
+    pub(super) fn peers(&self) -> Result<Vec<Peer>, LedgerError> {
         let secret = self.vault.peer_secret();
         let alive = self.hosts.alive().into_iter().filter_map(|(_, url)| url);
         let mut urls: Vec<String> = self.peers.iter().cloned().chain(alive).collect();
@@ -203,7 +206,7 @@ impl Post {
             }
         };
         sequencer.pass_gaps();
-        destroy_erased(&self.common.vault, sequencer.erased_labels(), &mut notices)?;
+        self.common.keeper.note(&sequencer.erased())?;
         self.sequencer = Some(sequencer);
         for text in notices {
             self.common.notice(text);
@@ -250,6 +253,7 @@ impl Post {
                 match self.round() {
                     Ok(some) => {
                         self.set_trouble(None);
+                        self.tell_erased();
                         worked = some;
                     }
                     Err(error) => halted = self.survive(error),
@@ -284,6 +288,13 @@ impl Post {
             None => Ok(()),
         };
         halted.map_or(closed, Err)
+    }
+
+    /// What a published checkpoint came to cover is destroyed, whoever leads.
+    fn tell_erased(&mut self) {
+        if let Some(sequencer) = &mut self.sequencer {
+            self.common.keeper.tell(sequencer.take_erased());
+        }
     }
 
     fn answer(&mut self) {

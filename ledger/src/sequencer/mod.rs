@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use sharetrail_proof::acceptance::{Accepted, ChainHead, LogState, Rejection, Verdict};
 use sharetrail_proof::batch::text_hash;
 use sharetrail_proof::checkpoint::Checkpoint;
+use sharetrail_proof::entry::{ERASURE, Entry};
 use sharetrail_proof::frame::Frame;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{ChainId, Label, Name};
@@ -36,7 +37,8 @@ const SNAPSHOT_LEAVES: u64 = 65_536;
 /// Chains whose rejected batch is remembered: anybody with a key can begin chains.
 const REJECTED_MAX: usize = 1_000;
 
-/// The steps of putting frames on record, in order.
+/// The steps of putting frames on record, in order; those of sealing a map root, in order; and those of an erasure, in
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -56,11 +58,42 @@ pub enum Step {
     Published,
     /// Tiles are synced and the state is noted.
     Snapshot,
+    /// The customer map is folded on; nothing of it lasts yet.
+    MapApplied,
+    /// The map leaf is on disk.
+    MapWritten,
+    /// The map log's checkpoint is registered.
+    MapRegistered,
+    /// The moment and the checkpoint are copied outside the folder.
+    MapCopiedOutside,
+    /// The map log's checkpoint is signed.
+    MapSigned,
+    /// The map log's checkpoint is published.
+    MapPublished,
+    /// The customer map is on disk.
+    MapCommitted,
+    /// The vault holds that a label is to be erased.
+    ErasureIntended,
+    /// The vault holds that its key-encryption key is to be exchanged.
+    VaultMarked,
+    /// The keys of erased labels are overwritten.
+    KeyDestroyed,
+    /// The next key-encryption key is on disk.
+    KekWritten,
+    /// The slots are written anew, under the next key-encryption key.
+    SlotsWritten,
+    /// They have taken the place of the slots before.
+    SlotsReplaced,
+    /// The old key-encryption key is overwritten.
+    KekOverwritten,
+    /// The next one has taken its place.
+    KekReplaced,
 }
 
-/// Told of each step of the sequencer, before the next; an error stops the shard there.
+/// Told of each step of the sequencer, of the mapper and of an erasure, before the next; an error stops the shard, or the
+/// vault's work, there.
 pub trait Observer: Send + Sync {
-    /// A step of a shard is done.
+    /// A step of a shard is done. Those of the vault, which has no shards, are told with shard 0.
     fn step(&self, shard: u32, step: Step) -> Result<(), LedgerError>;
 }
 
@@ -159,6 +192,8 @@ pub(crate) struct Sequencer {
     passes_gaps: bool,
     /// Whether something was decided on that no published checkpoint covers yet.
     midway: bool,
+    /// Labels whose erasure was put on record since that was last asked for.
+    erased: Vec<(Label, u32)>,
 }
 
 impl Sequencer {
@@ -289,9 +324,19 @@ impl Sequencer {
         self.view.subscribe()
     }
 
-    /// Labels whose keys must be gone.
-    pub(crate) fn erased_labels(&self) -> impl Iterator<Item = Label> {
-        self.state.erased_labels()
+    /// Labels whose keys must be gone, with their generations.
+    pub(crate) fn erased(&self) -> Vec<(Label, u32)> {
+        let generation = |label: &Label| self.state.erased(label).unwrap_or_default();
+        let labels = self.state.erased_labels();
+        labels.map(|label| (label, generation(&label))).collect()
+    }
+
+    /// As [`Sequencer::erased`], those that a published checkpoint came to cover since the last call.
+    pub(crate) fn take_erased(&mut self) -> Vec<(Label, u32)> {
+        if self.midway {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.erased)
     }
 
     /// Decides on messages that follow the cursor, and seals what it accepts.
@@ -453,6 +498,15 @@ impl Sequencer {
             .chain(frame.entries.iter().copied())
             .collect();
         self.tree.extend(&entries, &accepted.leaves)?;
+        for entry in frame
+            .entries
+            .iter()
+            .filter(|entry| entry.first() == Some(&ERASURE))
+        {
+            if let Ok(Entry::Erasure(erasure)) = Entry::parse(entry) {
+                self.erased.push((erasure.label, erasure.generation));
+            }
+        }
         let batch = &accepted.batch;
         self.pending_batches
             .entry(batch.chain)

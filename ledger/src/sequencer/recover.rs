@@ -147,6 +147,7 @@ fn take_up(sources: Sources<'_>, notices: &mut Vec<String>, to_sign: bool) -> Re
         answers: Answers::default(),
         passes_gaps: false,
         midway: false,
+        erased: Vec::new(),
     };
     sequencer.note_batches()?;
     sequencer.mend_chains(notices)?;

@@ -9,12 +9,12 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use sharetrail_proof::customer::CustomerKey;
 use sharetrail_proof::name::Name;
 use sharetrail_proof::vrf::VrfProof;
-use zeroize::Zeroizing;
 
 use super::slots::Slot;
-use super::{Grant, Vault};
+use super::{Grant, Opened, Vault};
 use crate::error::LedgerError;
 use crate::files;
 
@@ -57,8 +57,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) prove: bool,
 }
 
-/// A customer's slot, with the proof of its label where one was made.
-type Found = (Slot, Option<VrfProof>);
+/// A customer's key, with the proof of its label where one was made.
+type Found = (Opened, Option<VrfProof>);
 
 impl Vault {
     /// As [`Vault::grants`], with proofs where they are wanted, and with other hosts that must hold a new key first.
@@ -71,35 +71,39 @@ impl Vault {
         let mut found: Vec<Option<Found>> = Vec::with_capacity(wanted.len());
         let mut new = Vec::new();
         for (position, ask) in wanted.iter().enumerate() {
-            let slot = self.slots().by_lookup(&self.lookup(ask.customer))?;
-            if slot.is_none() {
+            let known = self.kept().live_by_lookup(&self.lookup(ask.customer))?;
+            if known.is_none() {
                 new.push((position, ask.customer));
             }
-            found.push(slot.map(|slot| {
+            found.push(known.map(|known| {
                 let proof = ask
                     .prove
-                    .then(|| self.prove_label(ask.customer, slot.generation).1);
-                (slot, proof)
+                    .then(|| self.prove_label(ask.customer, known.generation).1);
+                (known, proof)
             }));
         }
         for ((position, _), made) in new.iter().zip(self.make(&new, replicate)?) {
             found[*position] = Some(made);
         }
-        let grant = |(slot, proof): Found| -> Result<Grant, LedgerError> {
-            Ok(Grant {
-                generation: slot.generation,
-                label: slot.label,
-                key: self.unwrap(&slot)?.for_producer(producer),
+        let grants: Vec<Grant> = found
+            .into_iter()
+            .flatten()
+            .map(|(opened, proof)| Grant {
+                generation: opened.generation,
+                label: opened.label,
+                key: opened.key.for_producer(producer),
                 proof,
             })
-        };
-        let grants = found.into_iter().flatten().map(grant).collect();
+            .collect();
+        let mut kept = self.kept();
         // Also a slot that another thread has appended and not synced yet: no event may be durable before its key.
-        self.slots().sync()?;
-        grants
+        kept.slots.sync()?;
+        // Asked last: what is granted before an erasure is asked for ends with its lease.
+        kept.none_is_erasing(grants.iter().map(|grant| &grant.label))?;
+        Ok(grants)
     }
 
-    /// Slots for customers' first generations that were not destroyed.
+    /// Keys for customers' first generations that were not destroyed.
     fn make(&self, new: &[(usize, &str)], replicate: &Replicate) -> Result<Vec<Found>, LedgerError> {
         if new.is_empty() {
             return Ok(Vec::new());
@@ -112,12 +116,12 @@ impl Vault {
             self.keep(&proposed, replicate)?;
             // What is kept may be what another thread or host made meanwhile, or even destroyed.
             let kept: Option<Vec<Found>> = {
-                let slots = self.slots();
-                let kept = |(slot, proof): &(Slot, VrfProof)| -> Result<Option<Found>, LedgerError> {
-                    let live = slots.by_label(&slot.label)?.filter(Slot::is_live);
-                    Ok(live.map(|slot| (slot, Some(*proof))))
+                let kept = self.kept();
+                let live = |(one, proof): &(Opened, VrfProof)| -> Result<Option<Found>, LedgerError> {
+                    let live = kept.live_by_label(&one.label)?;
+                    Ok(live.map(|opened| (opened, Some(*proof))))
                 };
-                proposed.iter().map(kept).collect::<Result<_, _>>()?
+                proposed.iter().map(live).collect::<Result<_, _>>()?
             };
             if let Some(kept) = kept {
                 return Ok(kept);
@@ -126,18 +130,24 @@ impl Vault {
         Err(LedgerError::Bus(DISAGREE.into()))
     }
 
-    /// The slot of the customer's first generation that is not destroyed here, or a new one that is not kept yet.
-    fn propose(&self, customer: &str) -> Result<(Slot, VrfProof), LedgerError> {
+    /// The key of the customer's first generation that is not destroyed here, or a new one that is not kept yet.
+    fn propose(&self, customer: &str) -> Result<(Opened, VrfProof), LedgerError> {
         for generation in 0..=u32::MAX {
             let (label, proof) = self.prove_label(customer, generation);
-            let known = self.slots().by_label(&label)?;
-            match known {
-                Some(slot) if slot.is_live() => return Ok((slot, proof)),
+            let kept = self.kept();
+            match kept.slots.by_label(&label)? {
+                Some(slot) if slot.is_live() => return Ok((kept.open(&slot)?, proof)),
                 Some(_) => {}
                 None => {
-                    let key = Zeroizing::new(files::random::<32>()?);
-                    let slot = self.wrap(label, generation, self.lookup(customer), &key)?;
-                    return Ok((slot, proof));
+                    let lookup = self.lookup(customer);
+                    let key = CustomerKey(files::random()?);
+                    let opened = Opened {
+                        generation,
+                        label,
+                        lookup,
+                        key,
+                    };
+                    return Ok((opened, proof));
                 }
             }
         }
@@ -145,13 +155,17 @@ impl Vault {
         Err(LedgerError::Vault(text.into()))
     }
 
-    /// Keeps the slots that are new, once the other hosts hold them too; where they hold others, those.
-    fn keep(&self, proposed: &[(Slot, VrfProof)], replicate: &Replicate) -> Result<(), LedgerError> {
+    /// Keeps the keys that are new, once the other hosts hold them too; where they hold others, those.
+    fn keep(&self, proposed: &[(Opened, VrfProof)], replicate: &Replicate) -> Result<(), LedgerError> {
         // One thread at a time: two that make a key for one customer must not show both to the other hosts.
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..TRIES {
             let new = self.unknown(proposed)?;
-            let bytes: Vec<u8> = new.iter().flat_map(|slot| slot.to_bytes()).collect();
+            let shown: Vec<Slot> = new
+                .iter()
+                .map(|one| self.transit.wrap(one))
+                .collect::<Result<_, _>>()?;
+            let bytes: Vec<u8> = shown.iter().flat_map(Slot::to_bytes).collect();
             let theirs = if new.is_empty() {
                 Vec::new()
             } else {
@@ -161,11 +175,13 @@ impl Vault {
                 self.adopt_slots(&theirs)?;
                 continue;
             }
-            // Held over the look and the append: a slot that another host pushed since then stays.
-            let mut slots = self.slots();
-            for slot in new {
-                if slots.by_label(&slot.label)?.is_none() {
-                    slots.append(slot)?;
+            // Held over the look and the append: a slot that another host pushed since then stays, and the key that wraps
+            // the new one is the one that wraps all others.
+            let mut kept = self.kept();
+            for one in new {
+                if kept.slots.by_label(&one.label)?.is_none() {
+                    let slot = kept.kek.wrap(one)?;
+                    kept.slots.append(&slot)?;
                 }
             }
             return Ok(());
@@ -173,12 +189,12 @@ impl Vault {
         Err(LedgerError::Bus(DISAGREE.into()))
     }
 
-    /// The slots whose labels are not known here, each label once.
-    fn unknown<'a>(&self, proposed: &'a [(Slot, VrfProof)]) -> Result<Vec<&'a Slot>, LedgerError> {
-        let (slots, mut met, mut new) = (self.slots(), HashSet::new(), Vec::new());
-        for (slot, _) in proposed {
-            if met.insert(slot.label) && slots.by_label(&slot.label)?.is_none() {
-                new.push(slot);
+    /// The keys whose labels are not known here, each label once.
+    fn unknown<'a>(&self, proposed: &'a [(Opened, VrfProof)]) -> Result<Vec<&'a Opened>, LedgerError> {
+        let (kept, mut met, mut new) = (self.kept(), HashSet::new(), Vec::new());
+        for (one, _) in proposed {
+            if met.insert(one.label) && kept.slots.by_label(&one.label)?.is_none() {
+                new.push(one);
             }
         }
         Ok(new)

@@ -1,8 +1,10 @@
 //! The vault between hosts: slots that go from one to another, and the secrets that guard the way.
 //!
-//! In scope: telling slots by number, taking slots over, deriving the secrets of producers and hosts. Out of scope:
-//! carrying them (the desk). Trust: slots come from a host that knows this vault's secret; a key counts once it unwraps
-//! under the key-encryption key here. A key that was destroyed anywhere does not come back.
+//! Each host has a key-encryption key of its own. Between hosts a slot has the same form, with its key wrapped under a
+//! transit key, which is derived from what all hosts with this vault share. In scope: telling slots by number, taking slots
+//! over, deriving the secrets of producers and hosts. Out of scope: carrying them (the desk). Trust: slots come from a host
+//! that knows this vault's secret; a key counts once it unwraps under the transit key. A key that was destroyed anywhere
+//! does not come back.
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
@@ -10,12 +12,13 @@ use std::sync::{MutexGuard, PoisonError};
 use data_encoding::BASE64;
 use hkdf::Hkdf;
 use sha2::Sha256;
-use sharetrail_proof::name::{Label, Name};
+use sharetrail_proof::customer::CustomerKey;
+use sharetrail_proof::name::{Label, LedgerId, Name};
 use sharetrail_proof::note::VerifierKey;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::Vault;
 use super::slots::{SLOT_BYTES, Slot};
+use super::{Kek, Kept, Opened, Places, Vault};
 use crate::error::LedgerError;
 
 const ACCESS_PREFIX: &str = "SHARETRAIL+ACCESS+1+";
@@ -44,9 +47,18 @@ impl SharedSecret {
     }
 }
 
+/// A slot that came from another host.
+enum Came {
+    /// With the customer's key.
+    Live(Opened),
+    /// Without: it was destroyed there. Its generation and label.
+    Destroyed(u32, Label),
+}
+
 /// Slots that were taken over from another host.
 pub(crate) struct Taken {
     changed: u32,
+    /// In the form that they have between hosts.
     instead: Vec<Slot>,
 }
 
@@ -57,13 +69,70 @@ impl Taken {
     }
 }
 
+fn derive(from: &[u8; 32], info: &[&[u8]]) -> SharedSecret {
+    let mut secret = SharedSecret([0; 32]);
+    Hkdf::<Sha256>::new(None, from)
+        .expand_multi_info(info, &mut secret.0)
+        .expect("32 bytes are within HKDF's limit");
+    secret
+}
+
+/// What keys are wrapped under between hosts of the vault with this secret.
+pub(super) fn transit(id: LedgerId, secret: &[u8; 32]) -> Kek {
+    Kek::new(id, derive(secret, &[b"sharetrail slot transit v1\n"]).bytes())
+}
+
+impl Kept {
+    /// A slot as it is between hosts; none if its key does not open here, so that it is of no use to anybody.
+    fn to_transit(&self, slot: Slot, transit: &Kek) -> Result<Option<Slot>, LedgerError> {
+        if !slot.is_live() {
+            return Ok(Some(slot));
+        }
+        self.kek
+            .unwrap(&slot)
+            .map(|opened| transit.wrap(&opened))
+            .transpose()
+    }
+
+    /// Takes a key over unless it is known here; gives the slot that stands here instead, if another does.
+    fn take_key(&mut self, theirs: &Opened, taken: &mut Taken, transit: &Kek) -> Result<(), LedgerError> {
+        let ours = self.slots.by_label(&theirs.label)?;
+        let opened = ours.as_ref().and_then(|slot| self.kek.unwrap(slot));
+        let same = |own: &CustomerKey| own.0 == theirs.key.0;
+        match (ours, opened) {
+            (Some(ours), _) if !ours.is_live() => taken.instead.push(ours),
+            (Some(_), Some(own)) if same(&own.key) => {}
+            (Some(_), Some(own)) => taken.instead.push(transit.wrap(&own)?),
+            // One that does not open here is from an old copy of the vault.
+            _ => {
+                let slot = self.kek.wrap(theirs)?;
+                self.slots.mend(&slot)?;
+                taken.changed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that was destroyed elsewhere goes here too, and then out of old copies of this vault. Whether that changed
+    /// anything.
+    fn take_end(&mut self, generation: u32, label: &Label, places: &Places) -> Result<bool, LedgerError> {
+        match self.slots.by_label(label)? {
+            None => self
+                .slots
+                .append(&Slot::destroyed(generation, *label))
+                .map(|()| true),
+            Some(ours) if !ours.is_live() => Ok(false),
+            Some(_) => {
+                self.mark(places)?;
+                self.slots.destroy(label)
+            }
+        }
+    }
+}
+
 impl Vault {
     fn derive(&self, info: &[&[u8]]) -> SharedSecret {
-        let mut secret = SharedSecret([0; 32]);
-        Hkdf::<Sha256>::new(None, &self.secret[..])
-            .expand_multi_info(info, &mut secret.0)
-            .expect("32 bytes are within HKDF's limit");
-        secret
+        derive(&self.secret, info)
     }
 
     /// What a producer proves itself to the vault with, as long as its signing key `key` is valid.
@@ -89,14 +158,21 @@ impl Vault {
 
     /// How many slots there are, those of destroyed keys too.
     pub fn slot_count(&self) -> u32 {
-        self.slots().count()
+        self.kept().slots.count()
     }
 
-    /// At most `max` slots from `number` on, with their keys wrapped, and the number after them.
+    /// At most `max` slots from `number` on, as they are between hosts, and the number after them. One whose key does not
+    /// open here is left out: another host has it.
     pub fn slots_from(&self, number: u32, max: u32) -> Result<(Vec<u8>, u32), LedgerError> {
-        let bytes = self.slots().bytes_from(number, max)?;
-        let taken = u32::try_from(bytes.len() / SLOT_BYTES).expect("no more than `max` slots were read");
-        Ok((bytes, number.saturating_add(taken)))
+        let kept = self.kept();
+        let slots = kept.slots.range(number, max)?;
+        let read = u32::try_from(slots.len()).expect("no more than `max` slots were read");
+        let mut bytes = Vec::with_capacity(slots.len() * SLOT_BYTES);
+        for slot in slots {
+            let slot = kept.to_transit(slot, &self.transit)?;
+            bytes.extend(slot.iter().flat_map(Slot::to_bytes));
+        }
+        Ok((bytes, number.saturating_add(read)))
     }
 
     /// Takes over slots of another host; gives how many changed something here. They last when this returns. A label
@@ -132,23 +208,21 @@ impl Vault {
             changed: 0,
             instead: Vec::new(),
         };
-        let mut slots = self.slots();
-        for slot in &theirs {
-            match slots.by_label(&slot.label)? {
-                None => {
-                    slots.append(slot)?;
-                    taken.changed += 1;
+        let mut kept = self.kept();
+        for one in &theirs {
+            match one {
+                Came::Live(theirs) => kept.take_key(theirs, &mut taken, &self.transit)?,
+                Came::Destroyed(generation, label) => {
+                    taken.changed += u32::from(kept.take_end(*generation, label, &self.places)?);
                 }
-                Some(_) if !slot.is_live() => taken.changed += u32::from(slots.destroy(&slot.label)?),
-                Some(ours) if self.is_same_key(&ours, slot)? => {}
-                Some(ours) => taken.instead.push(ours),
             }
         }
-        slots.sync()?;
+        kept.slots.sync()?;
         Ok(taken)
     }
 
-    fn parse_slots(&self, bytes: &[u8]) -> Result<Vec<Slot>, LedgerError> {
+    /// Each slot as it came, or none at all.
+    fn parse_slots(&self, bytes: &[u8]) -> Result<Vec<Came>, LedgerError> {
         let wrong = || LedgerError::Vault("what another host sent is not a row of slots".into());
         let (chunks, rest) = bytes.as_chunks::<SLOT_BYTES>();
         if !rest.is_empty() {
@@ -157,19 +231,14 @@ impl Vault {
         let mut slots = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let slot = Slot::parse_strictly(chunk).ok_or_else(wrong)?;
-            if slot.is_live() {
-                self.unwrap(&slot)?;
-            }
-            slots.push(slot);
+            slots.push(if slot.is_live() {
+                let closed = "a customer's key from another host does not unwrap: it keeps another vault";
+                let opened = self.transit.unwrap(&slot);
+                Came::Live(opened.ok_or_else(|| LedgerError::Vault(closed.into()))?)
+            } else {
+                Came::Destroyed(slot.generation, slot.label)
+            });
         }
         Ok(slots)
-    }
-
-    /// Whether two slots of one label hold one key, however it is wrapped.
-    fn is_same_key(&self, ours: &Slot, theirs: &Slot) -> Result<bool, LedgerError> {
-        if !ours.is_live() || !theirs.is_live() {
-            return Ok(false);
-        }
-        Ok(ours.is_as(theirs) || self.unwrap(ours)?.0 == self.unwrap(theirs)?.0)
     }
 }

@@ -1,22 +1,24 @@
 //! The vault: labels, and the one place where customers' keys exist.
 //!
-//! In scope: a customer's generations, making and wrapping keys, deriving what a producer gets, destroying. The vault
-//! knows no customer id: a slot is found by its label, or by a keyed hash of the id that is wiped at an erasure.
+//! In scope: a customer's generations, making and wrapping keys, deriving what a producer gets, destroying keys and
+//! exchanging what the others are wrapped under. The vault knows no customer id: a slot is found by its label, or by a
+//! keyed hash of the id that is wiped at an erasure.
 //! Out of scope: who may ask over the bus (the desk), the erasure entry in the log. Trust: the vault is trusted; so are
 //! its file, the label key and the key-encryption key, which are refused when others can read them.
 
+mod erasing;
 mod grants;
 mod hosts;
+mod kek;
+mod rotate;
 mod slots;
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use data_encoding::BASE64;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sharetrail_proof::customer::{CustomerKey, ProducerKey, label, prove_label};
 use sharetrail_proof::hash::Hash;
@@ -26,12 +28,14 @@ use zeroize::Zeroizing;
 
 use crate::error::LedgerError;
 use crate::files;
+pub(crate) use erasing::pending;
 pub(crate) use grants::Wanted;
 pub use grants::{Grants, Leased, Replicate};
 pub use hosts::SharedSecret;
+pub(crate) use kek::kek_text;
+use kek::{Kek, Opened, parse_secret};
+pub(crate) use rotate::Done;
 use slots::{Slot, Slots};
-
-const KEK_PREFIX: &str = "SHARETRAIL+KEK+1+";
 
 /// What a producer gets to record a customer's events.
 #[derive(Clone)]
@@ -65,8 +69,10 @@ pub struct Vault {
     lookup: Hmac<Sha256>,
     /// What the secrets of producers and hosts are derived from.
     secret: Zeroizing<[u8; 32]>,
-    kek: XChaCha20Poly1305,
-    slots: Mutex<Slots>,
+    /// What keys are wrapped under on their way between hosts.
+    transit: Kek,
+    places: Places,
+    kept: Mutex<Kept>,
     /// Whoever makes new keys holds it, from showing them to other hosts until they are kept.
     making: Mutex<()>,
     /// Labels whose keys another host has otherwise.
@@ -80,8 +86,56 @@ pub(crate) struct VaultPaths<'a> {
     pub(crate) vrf: &'a Path,
 }
 
+/// Where the vault's files lie.
+struct Places {
+    folder: PathBuf,
+    kek: PathBuf,
+}
+
+/// What changes in a vault: the slots, always together with the key that they are wrapped under.
+struct Kept {
+    slots: Slots,
+    kek: Kek,
+    is_writable: bool,
+    /// Labels whose erasure was asked for and is not done yet, with their generations: no key of them is granted.
+    erasing: BTreeMap<Label, u32>,
+    /// Whether keys were destroyed since the key-encryption key was last exchanged.
+    rotation_is_due: bool,
+    /// What the operator should know of an exchange, a line each.
+    told: Vec<String>,
+}
+
+impl Kept {
+    fn open(&self, slot: &Slot) -> Result<Opened, LedgerError> {
+        let wrong =
+            "a customer's key does not unwrap: the key-encryption key is another, or the slot was altered";
+        self.kek
+            .unwrap(slot)
+            .ok_or_else(|| LedgerError::Vault(wrong.into()))
+    }
+
+    fn live_by_label(&self, label: &Label) -> Result<Option<Opened>, LedgerError> {
+        let slot = self.slots.by_label(label)?.filter(Slot::is_live);
+        slot.map(|slot| self.open(&slot)).transpose()
+    }
+
+    fn live_by_lookup(&self, lookup: &[u8; 16]) -> Result<Option<Opened>, LedgerError> {
+        let slot = self.slots.by_lookup(lookup)?;
+        slot.map(|slot| self.open(&slot)).transpose()
+    }
+}
+
+/// What came of taking keys over from a copy of the vault.
+pub(crate) struct Adopted {
+    /// Keys that were taken over.
+    pub(crate) taken: u64,
+    /// Keys that are missing here and did not open: the copy is older than the key-encryption key.
+    pub(crate) unopened: u64,
+}
+
 impl Vault {
-    /// Opens a vault; `writable` once a process, under the ledger's lock.
+    /// Opens a vault; `writable` once a process, under the ledger's lock. An exchange of the key-encryption key that was
+    /// interrupted is finished or taken back then. Otherwise nothing is written, and another process may write.
     pub(crate) fn open(
         ledger: &Name,
         id: LedgerId,
@@ -89,20 +143,29 @@ impl Vault {
         writable: bool,
     ) -> Result<Self, LedgerError> {
         files::check_private(paths.folder)?;
-        let kek = Zeroizing::new(files::read_private(paths.kek)?);
-        let kek = secret(paths.kek, kek.trim_end().strip_prefix(KEK_PREFIX))?;
         let seed = Zeroizing::new(files::read_private(paths.vrf)?);
-        let seed = secret(paths.vrf, seed.trim_end().strip_prefix(VRF_PREFIX))?;
+        let seed = parse_secret(VRF_PREFIX, &seed)
+            .ok_or_else(|| LedgerError::damaged(paths.vrf, None, "not a key of 32 bytes"))?;
         let lookup = Zeroizing::new(Hash::of(&[b"sharetrail vault lookup v1\n", &seed[..]]).0);
-        let secret = Hash::of(&[b"sharetrail vault secret v1\n", &seed[..]]).0;
+        let secret = Zeroizing::new(Hash::of(&[b"sharetrail vault secret v1\n", &seed[..]]).0);
+        let places = Places {
+            folder: paths.folder.to_owned(),
+            kek: paths.kek.to_owned(),
+        };
+        let kept = if writable {
+            Kept::take_up(id, &places)?
+        } else {
+            Kept::read(id, &places)?
+        };
         Ok(Self {
             ledger: ledger.clone(),
             id,
             vrf: VrfSecretKey::from_seed(&seed),
             lookup: Hmac::new_from_slice(&lookup[..]).expect("HMAC takes keys of any length"),
-            secret: Zeroizing::new(secret),
-            kek: XChaCha20Poly1305::new(&(*kek).into()),
-            slots: Mutex::new(Slots::open(&paths.folder.join("slots"), writable)?),
+            transit: hosts::transit(id, &secret),
+            secret,
+            places,
+            kept: Mutex::new(kept),
             making: Mutex::new(()),
             contradicted: Mutex::new(BTreeSet::new()),
         })
@@ -137,8 +200,17 @@ impl Vault {
         short
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Vault::kept`]; where another process writes, and has written the slots anew, what lies there now.
+    fn kept_now(&self) -> Result<MutexGuard<'_, Kept>, LedgerError> {
+        let mut kept = self.kept();
+        if !kept.is_writable && kept.slots.is_replaced() {
+            *kept = Kept::read(self.id, &self.places)?;
+        }
+        Ok(kept)
     }
 
     /// The generations of a customer, oldest first; empty when the vault has never met the customer.
@@ -146,11 +218,12 @@ impl Vault {
         let mut found = Vec::new();
         for generation in 0.. {
             let label = self.label(customer, generation);
-            let Some(slot) = self.slots().by_label(&label)? else {
+            let kept = self.kept_now()?;
+            let Some(slot) = kept.slots.by_label(&label)? else {
                 break;
             };
             let key = if slot.is_live() {
-                Some(self.unwrap(&slot)?)
+                Some(kept.open(&slot)?.key)
             } else {
                 None
             };
@@ -176,67 +249,31 @@ impl Vault {
         self.grants_shared(producer, &wanted, &|_| Ok(Vec::new()))
     }
 
-    fn associated(&self, label: &Label, generation: u32) -> Vec<u8> {
-        [&self.id.0[..], &label.0, &generation.to_be_bytes()].concat()
-    }
-
-    fn wrap(
-        &self,
-        label: Label,
-        generation: u32,
-        lookup: [u8; 16],
-        key: &[u8; 32],
-    ) -> Result<Slot, LedgerError> {
-        let nonce = files::random::<24>()?;
-        let mut wrapped = *key;
-        let aad = self.associated(&label, generation);
-        let tag = self
-            .kek
-            .encrypt_inout_detached(&XNonce::from(nonce), &aad, (&mut wrapped[..]).into());
-        let tag = tag.expect("32 bytes are far below the cipher's limit");
-        Ok(Slot::live(generation, label, lookup, nonce, wrapped, tag.into()))
-    }
-
-    fn unwrap(&self, slot: &Slot) -> Result<CustomerKey, LedgerError> {
-        let mut key = CustomerKey(slot.wrapped);
-        let aad = self.associated(&slot.label, slot.generation);
-        let (nonce, tag) = (XNonce::from(slot.nonce), Tag::from(slot.tag));
-        let opened = self
-            .kek
-            .decrypt_inout_detached(&nonce, &aad, (&mut key.0[..]).into(), &tag);
-        let wrong =
-            "a customer's key does not unwrap: the key-encryption key is another, or the slot was altered";
-        opened.map(|()| key).map_err(|_| LedgerError::Vault(wrong.into()))
-    }
-
-    /// Destroys the keys of labels that have an erasure entry; gives how many were still there.
-    pub(crate) fn destroy(&self, labels: impl Iterator<Item = Label>) -> Result<u64, LedgerError> {
-        let mut slots = self.slots();
-        let mut destroyed = 0;
-        for label in labels {
-            destroyed += u64::from(slots.destroy(&label)?);
-        }
-        if destroyed > 0 {
-            slots.sync()?;
-        }
-        Ok(destroyed)
-    }
-
-    /// Takes over the keys that a copy of this vault has and this one lacks; gives how many.
-    pub(crate) fn adopt(&self, copy: &Path) -> Result<u64, LedgerError> {
+    /// Takes over the keys that a copy of this vault has and this one lacks, or has and cannot open.
+    pub(crate) fn adopt(&self, copy: &Path) -> Result<Adopted, LedgerError> {
         let theirs = Slots::open(&copy.join("slots"), false)?;
-        let mut ours = self.slots();
-        let mut taken = 0;
+        let mut kept = self.kept();
+        let mut adopted = Adopted {
+            taken: 0,
+            unopened: 0,
+        };
         theirs.visit(&mut |slot| {
+            let ours = kept.slots.by_label(&slot.label)?;
             // A label that is known here stays as it is here: a destroyed key does not come back.
-            if slot.is_live() && ours.by_label(&slot.label)?.is_none() && self.unwrap(slot).is_ok() {
-                ours.append(slot)?;
-                taken += 1;
+            let lacks = ours.is_none_or(|ours| ours.is_live() && kept.kek.unwrap(&ours).is_none());
+            if !slot.is_live() || !lacks {
+                return Ok(());
+            }
+            if kept.kek.unwrap(slot).is_some() {
+                kept.slots.mend(slot)?;
+                adopted.taken += 1;
+            } else {
+                adopted.unopened += 1;
             }
             Ok(())
         })?;
-        ours.sync()?;
-        Ok(taken)
+        kept.slots.sync()?;
+        Ok(adopted)
     }
 
     /// What a producer gets of the customer with this label, if the key is here and was not destroyed.
@@ -246,35 +283,16 @@ impl Vault {
 
     /// The key of the customer with this label, if it is here and was not destroyed.
     pub(crate) fn key(&self, label: &Label) -> Result<Option<CustomerKey>, LedgerError> {
-        let slot = self.slots().by_label(label)?.filter(Slot::is_live);
-        slot.map(|slot| self.unwrap(&slot)).transpose()
+        Ok(self.kept_now()?.live_by_label(label)?.map(|opened| opened.key))
     }
 
     /// How many customers' keys there are.
     pub fn customers(&self) -> u64 {
-        self.slots().live()
+        self.kept().slots.live()
     }
 }
 
 const VRF_PREFIX: &str = "SHARETRAIL+VRF+1+";
-
-fn secret(path: &Path, text: Option<&str>) -> Result<Zeroizing<[u8; 32]>, LedgerError> {
-    let bytes = text
-        .and_then(|text| BASE64.decode(text.as_bytes()).ok())
-        .map(Zeroizing::new);
-    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
-    bytes
-        .map(Zeroizing::new)
-        .ok_or_else(|| LedgerError::damaged(path, None, "not a key of 32 bytes"))
-}
-
-/// The text of a new key-encryption key.
-pub(crate) fn kek_text() -> Result<String, LedgerError> {
-    Ok(format!(
-        "{KEK_PREFIX}{}\n",
-        BASE64.encode(&files::random::<32>()?)
-    ))
-}
 
 /// The text of a label key.
 pub(crate) fn vrf_text(seed: &[u8; 32]) -> String {

@@ -5,14 +5,15 @@
 //! u8 state (1 live, 2 destroyed) ‖ 3 zero ‖ u32 generation ‖ 32 label ‖ 16 lookup ‖ 24 nonce ‖ 32 wrapped key ‖ 16 tag
 //! ‖ 28 zero ‖ u32 CRC-32 of the 156 bytes before
 //! ```
-//! A store that keeps old versions would keep destroyed keys; here a destroyed key's bytes are gone. In memory stand two
-//! maps of about 40 bytes a customer. In scope: the file. Out of scope: what wraps the keys.
+//! A store that keeps old versions would keep destroyed keys; here a destroyed key's bytes are gone. When the
+//! key-encryption key changes, the file is written anew and takes the place of the one before, each slot under its number.
+//! In memory stand two maps of about 40 bytes a customer. In scope: the file. Out of scope: what wraps the keys.
 //! Trust: a slot whose checksum is wrong is an error with its place, unless it is the unfinished last one.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sharetrail_proof::name::Label;
@@ -23,6 +24,8 @@ use crate::files;
 /// Bytes of a slot.
 pub(super) const SLOT_BYTES: usize = 160;
 const MAGIC: &[u8; 8] = b"STVLT001";
+/// Slots that are in memory at once while the file is written anew.
+const CHUNK: u32 = 4_096;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const DAMAGED_SLOT: &str =
@@ -34,7 +37,7 @@ pub(super) struct Slot {
     state: u8,
     pub(super) generation: u32,
     pub(super) label: Label,
-    lookup: [u8; 16],
+    pub(super) lookup: [u8; 16],
     pub(super) nonce: [u8; 24],
     pub(super) wrapped: [u8; 32],
     pub(super) tag: [u8; 16],
@@ -60,13 +63,21 @@ impl Slot {
         }
     }
 
-    pub(super) fn is_live(&self) -> bool {
-        self.state == LIVE
+    /// A slot without a key, so that none is made for the label, nor taken over.
+    pub(super) fn destroyed(generation: u32, label: Label) -> Self {
+        Self {
+            state: DESTROYED,
+            generation,
+            label,
+            lookup: [0; 16],
+            nonce: [0; 24],
+            wrapped: [0; 32],
+            tag: [0; 16],
+        }
     }
 
-    /// Whether the slot holds this key material, byte for byte.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
-        self.to_bytes() == other.to_bytes()
+    pub(super) fn is_live(&self) -> bool {
+        self.state == LIVE
     }
 
     pub(super) fn to_bytes(&self) -> [u8; SLOT_BYTES] {
@@ -114,6 +125,8 @@ impl Slot {
 pub(super) struct Slots {
     path: PathBuf,
     file: File,
+    /// Device and number of the file: another one may have taken its place.
+    identity: (u64, u64),
     count: u32,
     live: u64,
     /// Whether something was written since the last sync.
@@ -133,6 +146,16 @@ fn place(number: u32) -> u64 {
     (u64::from(number) + 1) * SLOT_BYTES as u64
 }
 
+fn head() -> [u8; SLOT_BYTES] {
+    let mut head = [0; SLOT_BYTES];
+    head[..8].copy_from_slice(MAGIC);
+    head
+}
+
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
 impl Slots {
     pub(super) fn open(path: &Path, writable: bool) -> Result<Self, LedgerError> {
         if path.exists() {
@@ -146,9 +169,11 @@ impl Slots {
             .truncate(false)
             .mode(0o600);
         let file = options.open(path).at("open", path)?;
+        let identity = identity(&file.metadata().at("read", path)?);
         let mut slots = Self {
             path: path.to_owned(),
             file,
+            identity,
             count: 0,
             live: 0,
             unsynced: false,
@@ -157,11 +182,9 @@ impl Slots {
         };
         let length = slots.file.metadata().at("read", path)?.len();
         if length == 0 && writable {
-            let mut head = [0; SLOT_BYTES];
-            head[..8].copy_from_slice(MAGIC);
             slots
                 .file
-                .write_all_at(&head, 0)
+                .write_all_at(&head(), 0)
                 .and_then(|()| slots.file.sync_all())
                 .at("write", path)?;
             files::sync_folder(path.parent().unwrap_or(path))?;
@@ -269,14 +292,74 @@ impl Slots {
         self.count
     }
 
-    /// The bytes of at most `max` slots from number `from` on.
-    pub(super) fn bytes_from(&self, from: u32, max: u32) -> Result<Vec<u8>, LedgerError> {
+    /// At most `max` slots from number `from` on.
+    pub(super) fn range(&self, from: u32, max: u32) -> Result<Vec<Slot>, LedgerError> {
         let until = from.saturating_add(max).min(self.count);
-        let mut bytes = Vec::new();
-        for number in from..until {
-            bytes.extend_from_slice(&self.read(number)?.to_bytes());
+        let mut bytes = vec![[0; SLOT_BYTES]; until.saturating_sub(from) as usize];
+        self.file
+            .read_exact_at(bytes.as_flattened_mut(), place(from))
+            .at("read", &self.path)?;
+        let damaged = |number| LedgerError::damaged(&self.path, Some(place(number)), DAMAGED_SLOT);
+        (from..)
+            .zip(&bytes)
+            .map(|(number, bytes)| Slot::parse(bytes).ok_or_else(|| damaged(number)))
+            .collect()
+    }
+
+    /// Live slots, in no order.
+    pub(super) fn live_ones(&self) -> impl Iterator<Item = Result<Slot, LedgerError>> {
+        self.by_lookup.values().map(|&number| self.read(number))
+    }
+
+    /// Writes all slots to a new file, each under its number; `rewrap` may change their keys. They last when this returns.
+    pub(super) fn write_anew(
+        &self,
+        path: &Path,
+        rewrap: &mut dyn FnMut(&mut [Slot]) -> Result<(), LedgerError>,
+    ) -> Result<File, LedgerError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(path).at("write", path)?;
+        file.write_all_at(&head(), 0).at("write", path)?;
+        let mut number = 0;
+        while number < self.count {
+            let mut slots = self.range(number, CHUNK)?;
+            rewrap(&mut slots)?;
+            let bytes: Vec<[u8; SLOT_BYTES]> = slots.iter().map(Slot::to_bytes).collect();
+            file.write_all_at(bytes.as_flattened(), place(number))
+                .at("write", path)?;
+            number += CHUNK.min(self.count - number);
         }
-        Ok(bytes)
+        file.sync_all().at("sync", path)?;
+        Ok(file)
+    }
+
+    /// Goes on with a file of the same slots that has taken the place of the one before.
+    pub(super) fn go_on_in(&mut self, file: File) -> Result<(), LedgerError> {
+        self.identity = identity(&file.metadata().at("read", &self.path)?);
+        self.file = file;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    /// Whether another file has taken the place of the one that is open.
+    pub(super) fn is_replaced(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|there| identity(&there) != self.identity)
+    }
+
+    /// Writes a live slot in the place of one of the same label whose key does not open.
+    pub(super) fn mend(&mut self, slot: &Slot) -> Result<(), LedgerError> {
+        let Some(was) = self.by_label(&slot.label)? else {
+            return self.append(slot);
+        };
+        let number = self.by_label[&short(&slot.label)];
+        self.file
+            .write_all_at(&slot.to_bytes(), place(number))
+            .at("write", &self.path)?;
+        self.unsynced = true;
+        self.by_lookup.insert(u128::from_be_bytes(slot.lookup), number);
+        self.live += u64::from(!was.is_live());
+        Ok(())
     }
 
     /// Overwrites a label's key and lookup; whether they were there.
@@ -289,8 +372,7 @@ impl Slots {
             return Ok(false);
         }
         self.by_lookup.remove(&u128::from_be_bytes(slot.lookup));
-        (slot.state, slot.lookup, slot.nonce, slot.wrapped, slot.tag) =
-            (DESTROYED, [0; 16], [0; 24], [0; 32], [0; 16]);
+        slot = Slot::destroyed(slot.generation, slot.label);
         self.file
             .write_all_at(&slot.to_bytes(), place(number))
             .at("write", &self.path)?;
@@ -335,6 +417,55 @@ mod tests {
             bytes.windows(32).filter(|window| *window == [0xAA; 32]).count(),
             8
         );
+    }
+
+    /// The fault: a file that is written anew loses slots at a chunk's end, puts one under another number, or keeps what
+    /// was destroyed.
+    #[test]
+    fn a_file_that_is_written_anew_has_each_slot_under_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("slots"), folder.path().join("next"));
+        let mut slots = Slots::open(&path, true).unwrap();
+        let of = |n: u32| {
+            let mut label = [0; 32];
+            label[..4].copy_from_slice(&n.to_be_bytes());
+            let mut lookup = [1; 16];
+            lookup[..4].copy_from_slice(&n.to_be_bytes());
+            Slot::live(n, Label(label), lookup, [3; 24], [0xAA; 32], [5; 16])
+        };
+        let total = 2 * CHUNK + 3;
+        for n in 0..total {
+            slots.append(&of(n)).unwrap();
+        }
+        let gone = of(CHUNK).label;
+        assert!(slots.destroy(&gone).unwrap());
+        let mut seen = 0;
+        let file = slots
+            .write_anew(&next, &mut |chunk| {
+                seen += chunk.len();
+                for slot in chunk.iter_mut().filter(|slot| slot.is_live()) {
+                    slot.wrapped = [0xBB; 32];
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, total as usize);
+        assert!(slots.write_anew(&next, &mut |_| Ok(())).is_err());
+        assert!(!slots.is_replaced());
+        std::fs::rename(&next, &path).unwrap();
+        assert!(slots.is_replaced());
+        slots.go_on_in(file).unwrap();
+        assert!(!slots.is_replaced());
+        slots.append(&of(total)).unwrap();
+        for slots in [slots, Slots::open(&path, false).unwrap()] {
+            assert_eq!((slots.count(), slots.live()), (total + 1, u64::from(total)));
+            assert_eq!(slots.live_ones().count(), total as usize);
+            for n in [0, CHUNK - 1, CHUNK + 1, total - 1] {
+                let found = slots.by_label(&of(n).label).unwrap().unwrap();
+                assert_eq!((found.generation, found.wrapped), (n, [0xBB; 32]));
+            }
+            assert!(!slots.by_label(&gone).unwrap().unwrap().is_live());
+        }
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! What can be wrong with a dossier, and where.
+//! What can be wrong with a dossier or a certificate, and where.
 //!
-//! In scope: telling a file that is no dossier from a dossier that does not hold. Out of scope: wording for people.
+//! In scope: telling a file that is none from one that does not hold. Out of scope: wording for people.
 //! Trust: none needed.
 
 use std::fmt;
 
-use serde_json::error::Category;
 use thiserror::Error;
 
 use crate::batch::BatchError;
 use crate::customer::OpenError;
 use crate::entry::EntryError;
-use crate::hash::{Hash, LeafIndex};
+use crate::hash::{Hash, LeafIndex, TreeSize};
+use crate::map::{MapError, MapLeafError};
 use crate::name::{Label, Name};
 use crate::note::NoteError;
 use crate::policy::PolicyError;
@@ -24,18 +24,18 @@ use crate::vrf::VrfError;
 #[non_exhaustive]
 pub enum DossierError {
     /// Empty, truncated, not JSON, or JSON of something else: nothing was checked.
-    #[error("not a dossier: {reason}")]
+    #[error("not a dossier or certificate: {reason}")]
     NotADossier {
         /// What it is instead.
         reason: String,
     },
-    /// A dossier that somebody changed: it is not even in the form of one.
+    /// A dossier or certificate that somebody changed: it is not even in the form of one.
     #[error("altered: {reason}")]
     Altered {
         /// What does not fit, and where.
         reason: String,
     },
-    /// A dossier whose evidence does not hold.
+    /// A dossier or certificate whose evidence does not hold.
     #[error("{} of the checks failed; the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
     Disproved(Vec<Fault>),
 }
@@ -66,7 +66,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// Another `format` than this one.
+    /// A `format`, a ledger's name or a log's origin that is not the one that belongs there.
     #[error("expected {expected:?}, found {found:?}")]
     Text {
         /// What it must be.
@@ -123,6 +123,36 @@ pub enum FaultKind {
         /// The batch entry's index.
         index: LeafIndex,
     },
+    /// A producer or a party of a registry entry, of which it is not shown that all its registry entries are there.
+    #[error("{party} is involved, and the map's path for it is not among the parties")]
+    Party {
+        /// Who is missing.
+        party: Name,
+    },
+    /// A shard's evidence on which nothing stands.
+    #[error("nobody's label that is shown lives on this shard")]
+    Unneeded,
+    /// Not a leaf of a map log.
+    #[error(transparent)]
+    MapLeaf(#[from] MapLeafError),
+    /// Not a path in a customer map.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The leaves shown under a label are not all that the map holds of it, or not those: one was left out, added,
+    /// changed or put elsewhere.
+    #[error("the leaves shown here are not all, or not those, that the map holds under this label: {0}")]
+    Incomplete(MapError),
+    /// The map does not show that it holds nothing under a label: something is left out, or the path is another's.
+    #[error("the map does not show that it holds nothing under this label: {0}")]
+    NotAbsent(MapError),
+    /// An entry that the map does not hold yet, where only one that it holds may stand.
+    #[error("the entry at index {index} is not covered: the map is that of the first {size} leaves")]
+    Uncovered {
+        /// Where the entry is.
+        index: LeafIndex,
+        /// How many leaves of the log the map was built from.
+        size: TreeSize,
+    },
     /// A rule of the registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -163,35 +193,4 @@ pub enum FaultKind {
     /// An event follows the erasure of its label, a content is shown that was to be erased, or a generation goes on without an erasure before.
     #[error("the erasure entry and what is shown do not fit each other")]
     Erasure,
-}
-
-/// Sorts out why JSON did not parse as a dossier: a damaged dossier is evidence of a change, other files are not.
-pub(super) fn unreadable(bytes: &[u8], error: &serde_json::Error) -> DossierError {
-    let reason = if bytes.is_empty() {
-        "the file is empty".to_owned()
-    } else {
-        error.to_string()
-    };
-    if error.classify() == Category::Eof || !resembles_a_dossier(bytes) || !is_ended(bytes) {
-        return DossierError::NotADossier { reason };
-    }
-    DossierError::Altered { reason }
-}
-
-/// Whether the file goes to its end: `}` and a newline, one of which may be the byte that was changed.
-fn is_ended(bytes: &[u8]) -> bool {
-    let [.., brace, newline] = bytes else { return false };
-    *brace == b'}' || (*newline == b'\n' && bytes[..bytes.len() - 2].ends_with(b"]"))
-}
-
-/// Whether most of what every dossier holds is there. A single changed byte can hit one marker, not three.
-fn resembles_a_dossier(bytes: &[u8]) -> bool {
-    let markers: [&[u8]; 4] = [
-        b"\"sharetrail.org/dossier@v1\"",
-        b"\"hashes\":[",
-        b"\"generations\":[",
-        b"\"shards\":[",
-    ];
-    let found = |marker: &&&[u8]| bytes.windows(marker.len()).any(|window| window == **marker);
-    markers.iter().filter(found).count() >= 3
 }

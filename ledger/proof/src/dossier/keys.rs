@@ -1,7 +1,7 @@
 //! The keys of the producers in a dossier, folded from its genesis and registry entries, shard by shard.
 //!
-//! In scope: which key was valid at which index. Out of scope: that no registry entry was left out; only a map proves
-//! that. Trust: entries are applied once their place and their batch's signature were checked.
+//! In scope: which key was valid at which index. Out of scope: that no registry entry was left out; the map proves
+//! that (`maps.rs`). Trust: entries are applied once their place and their batch's signature were checked.
 
 use std::collections::BTreeMap;
 

@@ -1,28 +1,41 @@
-//! Dossiers: one JSON file that proves one customer's trail to somebody who has only it and a policy.
+//! Dossiers and erasure certificates: one JSON file that proves one customer's trail, or one erasure, to somebody who
+//! has only it and a policy.
 //!
-//! In scope: the file ([`Dossier`], one way of writing each), building it from parts ([`Builder`]), and every check
-//! ([`Dossier::verify`]). Out of scope: reading a ledger (the consumers' job) and showing a trail.
-//! Trust: nothing in the file; the policy wholly.
+//! In scope: the files ([`Dossier`], [`Certificate`], one way of writing each), building them from parts
+//! ([`Builder`]), and every check ([`Dossier::verify`], [`Certificate::verify`]). Out of scope: reading a ledger (the
+//! consumers' job) and showing a trail. Trust: nothing in the file; the policy wholly.
+//!
+//! What a dossier proves, up to the last leaf of each map log: these are *all* events of the customer, in generations
+//! 0 to g, and of generation g + 1 there is nothing. Events that the map does not cover yet are on record and signed;
+//! that there are no others like them is not proven.
 
 mod build;
+mod certificate;
+mod check;
 mod fault;
+mod file;
+mod generation;
 mod keys;
+mod maps;
+mod shard;
+mod verified;
 mod verify;
 
-pub use build::{Builder, Place};
+pub use build::{Builder, MapPart, Place};
+pub use certificate::Certificate;
 pub use fault::{DossierError, Fault, FaultKind};
-pub use verify::{VerifiedContent, VerifiedDossier, VerifiedEvent, VerifiedGeneration};
+pub use file::{CERTIFICATE_FORMAT, FORMAT, FileKind, MAX_DOSSIER_BYTES, kind_of};
+pub use verified::{
+    VerifiedAbsence, VerifiedContent, VerifiedDossier, VerifiedErasure, VerifiedEvent, VerifiedGeneration,
+    VerifiedMap, VerifiedParty,
+};
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hash::Hash;
+use crate::map::OtherLeaf;
 use crate::name::{Label, Name};
-
-/// The `format` of a dossier.
-pub const FORMAT: &str = "sharetrail.org/dossier@v1";
-/// The most bytes of a dossier.
-pub const MAX_DOSSIER_BYTES: usize = 1 << 30;
 
 /// Bytes, in JSON as standard base64.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +57,7 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
-/// Sibling hashes, leaf to root, as positions in [`Dossier::hashes`].
+/// Hashes of a proof, in its order, as positions in the file's `hashes`.
 pub type Path = Vec<u32>;
 
 /// A dossier as it stands in the file.
@@ -59,13 +72,15 @@ pub struct Dossier {
     pub customer: String,
     /// Every hash that a path names, none twice, in the order of first use.
     pub hashes: Vec<Hash>,
-    /// What is the same for all events of a shard.
+    /// What is the same for all events of a shard; one for each shard on which a label below lives.
     pub shards: Vec<ShardEvidence>,
-    /// From 0, without a gap.
+    /// From 0, without a gap. None where the customer was never known.
     pub generations: Vec<Generation>,
+    /// That nothing is on record under the generation that would follow.
+    pub absence: Absence,
 }
 
-/// Checkpoint, genesis, batches and keys of one shard.
+/// Checkpoint, genesis, map, batches and keys of one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardEvidence {
@@ -77,10 +92,49 @@ pub struct ShardEvidence {
     pub genesis: Base64,
     /// Its place, index 0.
     pub genesis_path: Path,
+    /// The customer map that says which leaves are all.
+    pub map: MapEvidence,
     /// The batches that hold the leaves below, by rising index.
     pub batches: Vec<BatchEvidence>,
-    /// All registry entries of the producers involved and of the operator, by rising index.
+    /// All registry entries of the parties below, by rising index.
     pub registry: Vec<LeafEvidence>,
+    /// Whoever signed a batch (but the recovery key) or stands in a registry entry here, and any others about whom it is
+    /// shown whether they are registered; by rising name.
+    pub parties: Vec<PartyEvidence>,
+}
+
+/// The map of a shard: the last leaf of its map log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapEvidence {
+    /// The map log's checkpoint note.
+    pub checkpoint: String,
+    /// The text of its last leaf.
+    pub leaf: String,
+    /// The leaf's place in the map log, which is the last.
+    pub path: Path,
+    /// That the record log only grew from the checkpoint in the leaf to the shard's; empty where they are one.
+    pub consistency: Path,
+}
+
+/// A path in a shard's customer map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelPath {
+    /// The siblings, the deepest first.
+    pub path: Path,
+    /// The other label that stands where this one would, if one does.
+    pub other: Option<OtherLeaf>,
+}
+
+/// A party of the registry, and that all its registry entries are shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartyEvidence {
+    /// Its name.
+    pub party: Name,
+    /// The path to the party's label.
+    pub map: LabelPath,
 }
 
 /// A batch note and its place in the log.
@@ -121,10 +175,26 @@ pub struct Generation {
     pub label: Label,
     /// The VRF proof that the label is the customer's: 80 bytes.
     pub proof: Base64,
+    /// The label in the map: that what follows is all that the map covers.
+    pub map: LabelPath,
     /// The events under the label, by rising index.
     pub events: Vec<EventEvidence>,
     /// The erasure entry, where the generation has ended.
     pub erasure: Option<LeafEvidence>,
+}
+
+/// The generation that would follow, and that there is nothing under its label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Absence {
+    /// One more than the last generation shown; 0 where none is.
+    pub generation: u32,
+    /// The label that it would have.
+    pub label: Label,
+    /// The VRF proof that the label would be the customer's: 80 bytes.
+    pub proof: Base64,
+    /// The way in the map to where the label is not.
+    pub map: LabelPath,
 }
 
 /// An event with what it says.
@@ -158,32 +228,11 @@ impl Dossier {
     /// The bytes of the file. There is one way of writing each dossier: members in this order, no white space outside
     /// of strings, one newline at the end.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).expect("strings, numbers and lists always serialise");
-        bytes.push(b'\n');
-        bytes
+        file::write(self)
     }
 
     /// Reads a file. A file that is not written in the one way is altered, wherever it differs.
     pub fn parse(bytes: &[u8]) -> Result<Self, DossierError> {
-        if bytes.len() > MAX_DOSSIER_BYTES {
-            return Err(DossierError::NotADossier {
-                reason: format!("more than {MAX_DOSSIER_BYTES} bytes"),
-            });
-        }
-        let dossier: Self =
-            serde_json::from_slice(bytes).map_err(|error| fault::unreadable(bytes, &error))?;
-        let canonical = dossier.to_bytes();
-        match canonical.iter().zip(bytes).position(|(a, b)| a != b) {
-            None if canonical.len() == bytes.len() => Ok(dossier),
-            None if bytes.len() < canonical.len() => Err(DossierError::NotADossier {
-                reason: "the file is truncated".into(),
-            }),
-            place => {
-                let at = place.unwrap_or(canonical.len().min(bytes.len()));
-                Err(DossierError::Altered {
-                    reason: format!("byte {at} is not as a dossier is written"),
-                })
-            }
-        }
+        file::read(bytes, FileKind::Dossier)
     }
 }

@@ -1,7 +1,9 @@
 //! The file itself: there is one way of writing it, no byte of it can be changed unseen, and what is cut off or never
 //! was a dossier is told apart from what was altered.
 
-use sharetrail_proof::dossier::{Dossier, DossierError, FORMAT};
+use std::thread;
+
+use sharetrail_proof::dossier::{Certificate, Dossier, DossierError, FORMAT, FileKind, kind_of};
 use sharetrail_proof::name::LedgerId;
 use sharetrail_proof::policy::Policy;
 
@@ -19,12 +21,54 @@ fn check(bytes: &[u8], policy: &Policy) -> Result<(), DossierError> {
     Dossier::parse(bytes)?.verify(policy).map(drop)
 }
 
+fn check_certificate(bytes: &[u8], policy: &Policy) -> Result<(), DossierError> {
+    Certificate::parse(bytes)?.verify(policy).map(drop)
+}
+
+/// An erasure of one event.
+fn small_certificate() -> (Policy, Vec<u8>) {
+    let (mut ledger, till) = Ledger::with_till(1);
+    ledger.record(&till, "alice", 0, 0..1);
+    ledger.erase("alice", 0);
+    (ledger.policy(), ledger.certificate("alice", 0).to_bytes())
+}
+
+/// Changes each byte in turn, in all of these ways: each time that is seen, and as a change of such a file.
+fn no_change_is_unseen(
+    bytes: &[u8],
+    policy: &Policy,
+    changes: &[u8],
+    check: impl Fn(&[u8], &Policy) -> Result<(), DossierError> + Copy + Send,
+) {
+    assert_eq!(check(bytes, policy), Ok(()));
+    let quick = std::env::var_os("SHARETRAIL_QUICK").is_some();
+    let step = if quick { 11 } else { 1 };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || {
+                for position in (first * step..bytes.len()).step_by(threads * step) {
+                    for change in changes {
+                        let mut changed = bytes.to_vec();
+                        changed[position] ^= change;
+                        let at = format!("byte {position} of {} xor {change}", bytes.len());
+                        let error = check(&changed, policy).expect_err(&at);
+                        assert!(error.is_disproof(), "{at}: {error:?}");
+                        assert!(kind_of(&changed).is_some(), "{at}");
+                    }
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_dossier_reads_back_as_it_was_written() {
     let (ledger, customer) = three_generations();
     for dossier in [
         ledger.dossier(&customer, 3),
         alice_and_bob().0.dossier("alice", 1),
+        alice_and_bob().0.dossier("carol", 0),
     ] {
         let bytes = dossier.to_bytes();
         assert!(bytes.ends_with(b"}\n"));
@@ -36,18 +80,13 @@ fn a_dossier_reads_back_as_it_was_written() {
 #[test]
 fn no_byte_can_be_changed_unseen() {
     let (policy, bytes) = small();
-    assert_eq!(check(&bytes, &policy), Ok(()));
-    let quick = std::env::var_os("SHARETRAIL_QUICK").is_some();
-    for position in (0..bytes.len()).rev().step_by(if quick { 11 } else { 1 }) {
-        for change in [0x01, 0x20, 0x80] {
-            let mut changed = bytes.clone();
-            changed[position] ^= change;
-            let Err(error) = check(&changed, &policy) else {
-                panic!("byte {position} of {} xor {change}: not seen", bytes.len())
-            };
-            assert!(error.is_disproof(), "byte {position} xor {change}: {error:?}");
-        }
-    }
+    no_change_is_unseen(&bytes, &policy, &[0x01, 0x20, 0x80], check);
+}
+
+#[test]
+fn no_byte_of_a_certificate_can_be_changed_unseen() {
+    let (policy, bytes) = small_certificate();
+    no_change_is_unseen(&bytes, &policy, &[0x01, 0x20], check_certificate);
 }
 
 #[test]
@@ -61,6 +100,51 @@ fn a_dossier_that_is_cut_off_was_not_checked() {
             "{length} bytes: {error:?}"
         );
         assert!(!error.is_disproof());
+    }
+}
+
+#[test]
+fn a_certificate_that_is_cut_off_was_not_checked() {
+    let (policy, bytes) = small_certificate();
+    let whole = bytes.len() - 1;
+    for length in (0..whole).step_by(37).chain([1, 2, whole - 2, whole - 1, whole]) {
+        let error = check_certificate(&bytes[..length], &policy).unwrap_err();
+        assert!(
+            matches!(error, DossierError::NotADossier { .. }),
+            "{length} bytes: {error:?}"
+        );
+    }
+}
+
+/// A whole file of the other kind was not altered: nothing of it was checked.
+#[test]
+fn a_certificate_is_no_dossier_and_a_dossier_no_certificate() {
+    let ((policy, dossier), (_, certificate)) = (small(), small_certificate());
+    assert_eq!(kind_of(&dossier), Some(FileKind::Dossier));
+    assert_eq!(kind_of(&certificate), Some(FileKind::Certificate));
+    assert_eq!(kind_of(policy.to_string().as_bytes()), None);
+    for error in [
+        check(&certificate, &policy).unwrap_err(),
+        check_certificate(&dossier, &policy).unwrap_err(),
+    ] {
+        assert!(matches!(error, DossierError::NotADossier { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_certificate_reads_back_as_it_was_written_and_in_no_other_way() {
+    let (policy, bytes) = small_certificate();
+    assert_eq!(Certificate::parse(&bytes).unwrap().to_bytes(), bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    for (from, to) in [
+        ("{\"format\"", "{ \"format\""),
+        ("\"shard\":0", "\"shard\":0,\"more\":0"),
+        ("\"generation\":0", "\"generation\":0,\"generation\":0"),
+        ("}\n", "}\n\n"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = check_certificate(text.replacen(from, to, 1).as_bytes(), &policy).unwrap_err();
+        assert!(matches!(error, DossierError::Altered { .. }), "{from}: {error:?}");
     }
 }
 
@@ -85,6 +169,12 @@ fn what_never_was_a_dossier_was_not_checked() {
             matches!(error, DossierError::NotADossier { .. }),
             "{text:?}: {error:?}"
         );
+        let error = Certificate::parse(text.as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, DossierError::NotADossier { .. }),
+            "{text:?}: {error:?}"
+        );
+        assert_eq!(kind_of(text.as_bytes()), None, "{text:?}");
     }
     let (policy, note) = (small().0, Ledger::empty(1).log(0).checkpoint());
     assert!(matches!(

@@ -1,5 +1,7 @@
 //! Dossiers out of logs that hold what acceptance would have refused: a log that is signed is not yet believed.
 
+use std::collections::BTreeSet;
+
 use sharetrail_proof::acceptance::Verdict;
 use sharetrail_proof::customer::commitment;
 use sharetrail_proof::dossier::FaultKind;
@@ -13,7 +15,7 @@ use crate::support::{Ledger, chain, key_registered, key_revoked, name, party, si
 use crate::{alice_and_bob, fault, faults, verified};
 
 /// Puts a batch into the log that `by` signed, whatever it holds; gives the index of the batch entry.
-fn forge(ledger: &mut Ledger, by: &NoteSigner, entries: &[Vec<u8>]) -> LeafIndex {
+pub(crate) fn forge(ledger: &mut Ledger, by: &NoteSigner, entries: &[Vec<u8>]) -> LeafIndex {
     let log = ledger.log_mut(0);
     let index = LeafIndex(u64::try_from(log.entries.len()).unwrap());
     let who = by.verifier().name();
@@ -22,7 +24,7 @@ fn forge(ledger: &mut Ledger, by: &NoteSigner, entries: &[Vec<u8>]) -> LeafIndex
     index
 }
 
-fn event(ledger: &mut Ledger, number: u32) -> Vec<u8> {
+pub(crate) fn event(ledger: &mut Ledger, number: u32) -> Vec<u8> {
     let event = ledger.event("alice", 0, number);
     ledger.keep(&[event]).remove(0)
 }
@@ -202,8 +204,7 @@ fn an_event_on_another_shard_than_its_labels_is_not_found() {
     let entries = ledger.keep(&[stray]);
     let index = forge(&mut ledger, &till, &entries);
     let mut builder = ledger.collect(&customer, 1);
-    let log = ledger.log(0);
-    builder.shard(0, &log.checkpoint(), &log.entries[0], log.proof(LeafIndex(0)));
+    ledger.tell_shard(&mut builder, 0, BTreeSet::new());
     ledger.tell(&mut builder, 0, LeafIndex(index.0 + 1));
     let found = faults(&ledger, &builder.finish());
     assert!(

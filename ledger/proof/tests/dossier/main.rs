@@ -1,16 +1,23 @@
-//! Dossiers: what a good one says. What is changed in the file, in its bytes or in the log is in the modules.
+//! Dossiers: what a good one says. What is changed in the file, in its bytes, in the log or in the map is in the
+//! modules.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absence;
 mod bytes;
+mod certificate;
+mod coverage;
 mod forged;
+mod golden;
+mod operator;
+mod properties;
 mod shards;
 mod tampered;
 
 use sharetrail_proof::dossier::{
-    ContentEvidence, Dossier, DossierError, Fault, FaultKind, VerifiedContent, VerifiedDossier,
-    VerifiedEvent, VerifiedGeneration,
+    ContentEvidence, Dossier, DossierError, Fault, FaultKind, VerifiedAbsence, VerifiedContent,
+    VerifiedDossier, VerifiedEvent, VerifiedGeneration, VerifiedParty,
 };
 use sharetrail_proof::hash::{LeafIndex, TreeSize};
 use sharetrail_proof::name::Shard;
@@ -83,7 +90,9 @@ fn a_good_dossier_says_who_signed_what_where_and_with_which_key() {
     let generation = VerifiedGeneration {
         generation: 0,
         label: ledger.label("alice", 0),
+        shard: 0,
         erased_at: None,
+        erasure_covered: false,
     };
     assert_eq!(verified.generations, [generation]);
     let expected = [(5, 0), (6, 1), (12, 2)].map(|(index, number)| VerifiedEvent {
@@ -93,16 +102,42 @@ fn a_good_dossier_says_who_signed_what_where_and_with_which_key() {
         producer: name("till"),
         key: till.verifier().id(),
         key_since: LeafIndex(3),
+        covered: true,
         content: opened(&ledger, "alice", 0, number),
     });
     assert_eq!(verified.events, expected);
 }
 
 #[test]
-fn a_customer_of_whom_nothing_is_known_has_an_empty_dossier() {
+fn a_good_dossier_says_that_this_is_all_and_up_to_when() {
     let (ledger, _) = alice_and_bob();
-    let verified = verified(&ledger, &ledger.dossier("carol", 1));
-    assert_eq!((verified.events.len(), verified.generations.len()), (0, 1));
+    let verified = verified(&ledger, &ledger.dossier("alice", 1));
+    let [map] = verified.maps.as_slice() else {
+        panic!("one shard")
+    };
+    assert_eq!(map.shard, Shard::new(0, 1).unwrap());
+    assert_eq!(
+        map.checkpoint.size(),
+        TreeSize(2),
+        "one root of the genesis, one of all"
+    );
+    assert_eq!((map.leaf.root, map.leaf.labels), (ledger.map(0).root(), 3));
+    assert_eq!(map.leaf.checkpoint, *verified.checkpoints[0].1.checkpoint());
+    assert!(map.covers(LeafIndex(12)) && !map.covers(LeafIndex(13)));
+    assert_eq!(verified.as_of(), Ledger::sealed_at(13));
+    let absence = VerifiedAbsence {
+        generation: 1,
+        label: ledger.label("alice", 1),
+        shard: 0,
+    };
+    assert_eq!(verified.absence, absence);
+    let parties = [("operator", false), ("till", true)].map(|(party, registered)| VerifiedParty {
+        shard: 0,
+        party: name(party),
+        registered,
+    });
+    assert_eq!(verified.parties, parties);
+    assert!(verified.is_registered(&name("till")) && !verified.is_registered(&name("operator")));
 }
 
 #[test]
@@ -115,12 +150,24 @@ fn generations_live_on_their_shards_and_end_with_their_erasure() {
     let generations: Vec<_> = verified
         .generations
         .iter()
-        .map(|one| (one.generation, one.erased_at))
+        .map(|one| {
+            (
+                one.generation,
+                one.shard,
+                one.erased_at.map(|at| at.0),
+                one.erasure_covered,
+            )
+        })
         .collect();
     assert_eq!(
         generations,
-        [(0, Some(LeafIndex(8))), (1, Some(LeafIndex(8))), (2, None)]
+        [(0, 0, Some(8), true), (1, 1, Some(8), true), (2, 0, None, false)]
     );
+    assert_eq!(
+        (verified.absence.generation, verified.absence.label),
+        (3, ledger.label(&customer, 3))
+    );
+    assert!(verified.events.iter().all(|event| event.covered));
     let events: Vec<_> = verified
         .events
         .iter()

@@ -1,12 +1,14 @@
 //! A miniature ledger, wholly in memory and from fixed seeds: what the tests of frames, acceptance and dossiers need.
 //!
-//! In scope: one or two shards, producers, customers, erasures, checkpoints, policies, dossiers. What goes in through
+//! In scope: a few shards, producers, customers, erasures, checkpoints, maps, policies, dossiers. What goes in through
 //! [`Log::accept`] is accepted by the crate itself; [`Log::force`] puts in what it would refuse.
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 mod ledger;
 mod log;
+mod maps;
+mod random;
 
 use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signer, SigningKey};
@@ -22,6 +24,10 @@ use sharetrail_proof::tree::root_of;
 pub(crate) use ledger::{Event, Ledger};
 #[allow(unused_imports, reason = "each test binary uses a part of this module")]
 pub(crate) use log::Log;
+#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+pub(crate) use maps::Map;
+#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+pub(crate) use random::Random;
 
 pub(crate) const LEDGER: &str = "shop.example";
 pub(crate) const TIME: u64 = 1_767_225_600;

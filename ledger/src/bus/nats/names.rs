@@ -126,6 +126,11 @@ impl BusNames {
         format!("shard.{shard}")
     }
 
+    /// The key with the moments of a shard's map log.
+    pub fn map_key(shard: u32) -> String {
+        format!("map-{shard}")
+    }
+
     /// The key with which a host tells that it lives.
     pub fn host_key(host: &Name) -> String {
         format!("host.{}", escaped(host))

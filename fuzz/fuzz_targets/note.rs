@@ -1,0 +1,11 @@
+//! Fuzzes the reading of signed notes.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "each program fuzzes one of the targets")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    targets::note(bytes);
+});

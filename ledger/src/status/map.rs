@@ -1,0 +1,75 @@
+//! The customer map and the map log of a shard at a glance.
+//!
+//! In scope: the published checkpoint, what it covers, what is wrong. Out of scope: proving anything.
+//! Trust: the files; a process at work may be one root ahead of what is told.
+
+use serde::Serialize;
+use sharetrail_proof::hash::Hash;
+
+use crate::error::LedgerError;
+use crate::files;
+use crate::keys;
+use crate::ledger::Ledger;
+use crate::mapper::last_leaf;
+use crate::register::OutsideCopy;
+use crate::sequencer::{note_text, stated};
+
+/// A shard's customer map at a glance.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapStatus {
+    /// Leaves of the map log: roots that were sealed.
+    pub leaves: u64,
+    /// Labels in the map.
+    pub labels: u64,
+    /// Leaves of the record log that the map covers.
+    pub covered: u64,
+    /// When the last root was sealed, Unix seconds.
+    pub sealed_at: Option<u64>,
+    /// The root of the map.
+    pub root: Option<Hash>,
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
+}
+
+/// Looks at a shard's map log; none where no root was ever sealed. `held`: whether a process is at work on the ledger.
+pub(super) fn look(ledger: &Ledger, shard: u32, held: bool) -> Result<Option<MapStatus>, LedgerError> {
+    let folder = ledger.folder().map(shard);
+    let note = files::read_if_there(&folder.join("checkpoint"))?;
+    let note = note.and_then(|note| String::from_utf8(note).ok());
+    let published = note.as_deref().and_then(note_text);
+    let published = published.as_deref().and_then(stated);
+    let copy = OutsideCopy::peek_map(&ledger.outside()?, shard)?;
+    let copy = copy.as_deref().and_then(stated);
+    if published.is_none() && copy.is_none() {
+        return Ok(None);
+    }
+    let mut problems = Vec::new();
+    let path = ledger.folder().keys().join(keys::map_file(shard));
+    if !path.exists() {
+        problems.push(format!("no key for the map log at {}", path.display()));
+    }
+    let leaves = published.map_or(0, |(size, _)| size.0);
+    match copy {
+        None => problems.push("no copy of the map log's last checkpoint outside of the folder".into()),
+        // A process at work writes the copy before the checkpoint, and must not look as if it had gone back.
+        Some((known, _)) if !held && known.0 > leaves => problems.push(format!(
+            "a map log of {known} leaves was signed, this folder holds {leaves}: it is made again when the maps are next \
+             brought level"
+        )),
+        Some(_) => {}
+    }
+    let last = published.map(|(size, _)| last_leaf(&folder, size)).transpose();
+    let last = last.unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        None
+    });
+    let last = last.flatten();
+    Ok(Some(MapStatus {
+        leaves,
+        labels: last.as_ref().map_or(0, |leaf| leaf.labels),
+        covered: last.as_ref().map_or(0, |leaf| leaf.checkpoint.size.0),
+        sealed_at: last.as_ref().map(|leaf| leaf.time),
+        root: last.map(|leaf| leaf.root),
+        problems,
+    }))
+}
