@@ -54,8 +54,7 @@ pub(crate) fn run(output: &Output) -> anyhow::Result<Answer> {
     });
     output.give(&summary, write_next)?;
     let hold = [verdict, absence, erasure];
-    let is_as_told =
-        hold.iter().all(|one| one.answer() == Answer::Yes) && disproof.answer() == Answer::No;
+    let is_as_told = hold.iter().all(|one| one.answer() == Answer::Yes) && disproof.answer() == Answer::No;
     Ok(if is_as_told { Answer::Yes } else { Answer::No })
 }
 

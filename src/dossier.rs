@@ -6,7 +6,7 @@
 //! Trust: a dossier says what happened to a person, so only its owner can read the file.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -34,13 +34,13 @@ pub(crate) struct Args {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Overwrite the file if it is there
+    /// Overwrite what is there
     #[arg(long)]
     force: bool,
-    /// Also show whether this party is registered, so that `verify --never-shared-with` can answer
+    /// Also show whether this party is registered, so that `verify --never-shared-with` can answer; may be repeated
     #[arg(long = "party", value_name = "PARTY")]
     parties: Vec<Name>,
-    /// Also write each event's entry and its .tlog-proof into this folder, for other C2SP tools
+    /// Also write each event's entry and its .tlog-proof into this folder, new or empty, for other C2SP tools
     #[arg(long, value_name = "DIR")]
     tlog_proofs: Option<PathBuf>,
 }
@@ -48,6 +48,9 @@ pub(crate) struct Args {
 /// Writes a dossier.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
     check_free(&args.output, args.force)?;
+    if let Some(folder) = &args.tlog_proofs {
+        check_empty(folder, args.force)?;
+    }
     if let Some(customer) = &args.customer {
         sharetrail_schemas::check_customer_id(customer)?;
     }
@@ -66,7 +69,7 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     let bytes = made.to_bytes();
     save(&args.output, &bytes, args.force)?;
     if let Some(folder) = &args.tlog_proofs {
-        export(&made, opened.ledger.shards(), folder)?;
+        export(&made, opened.ledger.shards(), folder, args.force)?;
     }
     let summary = summary(args, &verified, bytes.len() as u64);
     output.give(&summary, |page| write(page, args, &verified, bytes.len() as u64))?;
@@ -89,6 +92,22 @@ fn whom(args: &Args, opened: &Opened) -> anyhow::Result<String> {
 pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     if path.exists() && !force {
         return Err(is_there(path));
+    }
+    Ok(())
+}
+
+/// As [`check_free`], for a folder of files.
+fn check_empty(folder: &Path, force: bool) -> anyhow::Result<()> {
+    let is_used = match fs::read_dir(folder) {
+        Ok(mut items) => items.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
+    };
+    if is_used && !force {
+        bail!(
+            "{} is not empty; choose another folder, or overwrite what is there with --force",
+            folder.display()
+        );
     }
     Ok(())
 }
@@ -117,13 +136,13 @@ pub(crate) fn save(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()>
     };
     match placed {
         Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Err(is_there(path)),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(is_there(path)),
         Err(error) => Err(error.error).with_context(cannot),
     }
 }
 
 /// Each event's entry and its place in the log, in files that other tools read.
-fn export(dossier: &Dossier, shards: u32, folder: &Path) -> anyhow::Result<()> {
+fn export(dossier: &Dossier, shards: u32, folder: &Path, force: bool) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for generation in &dossier.generations {
         let number = generation.label.shard(shards);
@@ -131,7 +150,7 @@ fn export(dossier: &Dossier, shards: u32, folder: &Path) -> anyhow::Result<()> {
             bail!("the dossier holds no evidence of shard {number}");
         };
         for event in &generation.events {
-            export_event(dossier, shard, event, folder)?;
+            export_event(dossier, shard, event, folder, force)?;
         }
     }
     Ok(())
@@ -142,6 +161,7 @@ fn export_event(
     shard: &ShardEvidence,
     event: &EventEvidence,
     folder: &Path,
+    force: bool,
 ) -> anyhow::Result<()> {
     let batch = shard
         .batches
@@ -165,9 +185,9 @@ fn export_event(
     save(
         &folder.join(format!("{name}.tlog-proof")),
         proof.to_string().as_bytes(),
-        true,
+        force,
     )?;
-    save(&folder.join(format!("{name}.entry")), &event.leaf.entry.0, true)
+    save(&folder.join(format!("{name}.entry")), &event.leaf.entry.0, force)
 }
 
 fn summary(args: &Args, verified: &VerifiedDossier, bytes: u64) -> serde_json::Value {

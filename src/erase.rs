@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use sharetrail_consumers::store::StoreKind;
-use sharetrail_consumers::{ConsumerError, Projections, certificate, trail};
+use sharetrail_consumers::{ConsumerError, Projections, TrailGeneration, certificate, trail};
 use sharetrail_ledger::wire::Control;
 use sharetrail_ledger::{Engine, Ledger, host};
 use sharetrail_proof::dossier::Certificate;
@@ -23,6 +23,7 @@ use sharetrail_proof::name::Label;
 use crate::answer::Answer;
 use crate::bar::Bar;
 use crate::dossier::{check_free, save};
+use crate::interrupt::until_told_to_stop;
 use crate::opened::{self, store_kind};
 use crate::output::{Output, Page, counted, note, number};
 
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Overwrite the file if it is there
     #[arg(long)]
     force: bool,
+    /// Erase nothing: write the certificate of this generation's erasure again; the first one is 0
+    #[arg(long, value_name = "N", requires = "output", conflicts_with = "yes")]
+    generation: Option<u32>,
 }
 
 /// What is to be erased, or was.
@@ -70,28 +74,24 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         check_free(file, args.force)?;
     }
     sharetrail_schemas::check_customer_id(&args.customer)?;
-    let (ledger, plan) = plan(root, &args.customer)?;
-    if plan.erased_at.is_none() {
-        output.tell(|page| write_plan(page, &args.customer, &plan))?;
-        if !args.yes {
-            bail!(
-                "erasing {} cannot be taken back; say so with --yes",
-                args.customer
-            );
-        }
-    }
+    let (ledger, plan) = plan(root, &args.customer, args.generation)?;
     let done = match plan.erased_at {
-        Some(index) => Done {
-            index,
-            rotated: None,
-        },
-        None => erase(&ledger, &plan)?,
+        Some(index) => Done { index, rotated: None },
+        None => {
+            announce(args, &plan, output)?;
+            match erase(&ledger, &plan)? {
+                Some(done) => done,
+                None => return interrupted(args, &plan, output),
+            }
+        }
     };
     let certified = match &args.output {
-        Some(file) => Some(certify(&ledger, &args.customer, plan.generation).and_then(|made| {
-            save(file, &made.to_bytes(), args.force)?;
-            Ok(file.as_path())
-        })),
+        Some(file) => Some(
+            certify(&ledger, &args.customer, plan.generation).and_then(|made| {
+                save(file, &made.to_bytes(), args.force)?;
+                Ok(file.as_path())
+            }),
+        ),
         None => None,
     };
     // That it is done is said first, whatever became of the file.
@@ -104,43 +104,114 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         }
     })?;
     match certified {
-        Some(Err(error)) => Err(error.context(
-            "the customer is erased; the certificate was not written: run the same command again for it",
-        )),
+        // Not the same command again: events of this customer that came meanwhile would be erased too.
+        Some(Err(error)) => Err(error.context(format!(
+            "the customer is erased; the certificate was not written: for it, run the command again with --generation {} in \
+             the place of --yes",
+            plan.generation
+        ))),
         _ => Ok(Answer::Yes),
     }
 }
 
-/// The living generation of the customer; the last one that was erased if none lives.
-fn plan(root: &Path, customer: &str) -> anyhow::Result<(Ledger, Plan)> {
+/// Says what will be erased; an error where it is not to be done.
+fn announce(args: &Args, plan: &Plan, output: &Output) -> anyhow::Result<()> {
+    if args.yes {
+        // Machines are told once, when it is done.
+        return output.tell(|page| write_plan(page, &args.customer, plan));
+    }
+    output.give(&would_erase(args, plan), |page| {
+        write_plan(page, &args.customer, plan);
+    })?;
+    bail!(
+        "erasing {} cannot be taken back; say so with --yes",
+        args.customer
+    )
+}
+
+/// It was told to stop before the erasure was on record.
+fn interrupted(args: &Args, plan: &Plan, output: &Output) -> anyhow::Result<Answer> {
+    let mut told = would_erase(args, plan);
+    told["interrupted"] = Value::Bool(true);
+    output.give(&told, |page| {
+        page.warns(
+            0,
+            &format!(
+                "Interrupted: it is noted that {} is to be erased, and not on record yet. No key of theirs is given any more. \
+                 `sharetrail serve` finishes it, or the same command again",
+                args.customer
+            ),
+        );
+    })?;
+    Ok(Answer::Interrupted)
+}
+
+/// The generation of the customer that has events; the last one that was erased if none has. `erased`: that one, whose
+/// erasure is on record.
+fn plan(root: &Path, customer: &str, erased: Option<u32>) -> anyhow::Result<(Ledger, Plan)> {
     let opened = opened::open(root)?;
     let told = trail(&opened.ledger, &opened.projections, &opened.vault, customer)?;
-    let Some(last) = told.generations.last() else {
-        let customer = customer.to_owned();
-        return Err(ConsumerError::NothingOnRecord { customer }.into());
+    let owned = || customer.to_owned();
+    let found = match erased {
+        Some(generation) => {
+            let is_it = |one: &&TrailGeneration| one.generation == generation && one.erased_at.is_some();
+            let found = told.generations.iter().find(is_it);
+            found.ok_or_else(|| ConsumerError::NotErased {
+                customer: owned(),
+                generation,
+            })?
+        }
+        None => {
+            let last = last_with_events(&told.generations, |one| (one.events, one.erased_at.is_some()));
+            last.ok_or_else(|| ConsumerError::NothingOnRecord { customer: owned() })?
+        }
     };
     let plan = Plan {
-        label: last.label,
-        generation: last.generation,
-        shard: last.shard,
-        events: last.events,
-        erased_at: last.erased_at,
+        label: found.label,
+        generation: found.generation,
+        shard: found.shard,
+        events: found.events,
+        erased_at: found.erased_at,
     };
     Ok((opened.ledger, plan))
 }
 
-/// Erases here, or has the host that leads do it.
-fn erase(ledger: &Ledger, plan: &Plan) -> anyhow::Result<Done> {
+/// The last generation, but for one that a key was made for after an erasure, and that has no events: whoever asks to erase
+/// an erased customer again means the one before. `facts`: events, and whether it is erased.
+fn last_with_events<T>(generations: &[T], facts: impl Fn(&T) -> (u64, bool)) -> Option<&T> {
+    match generations {
+        [.., before, last] if facts(last) == (0, false) && facts(before).1 => Some(before),
+        _ => generations.last(),
+    }
+}
+
+/// Erases here, or has the host that leads do it; nothing if it was told to stop before.
+fn erase(ledger: &Ledger, plan: &Plan) -> anyhow::Result<Option<Done>> {
     match Engine::start(ledger) {
         Ok(engine) => here(engine, plan),
-        Err(error) if error.is_locked() && ledger.settings().bus.is_some() => elsewhere(ledger, plan),
+        Err(error) if error.is_locked() && ledger.settings().bus.is_some() => {
+            elsewhere(ledger, plan).map(Some)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-fn here(engine: Engine, plan: &Plan) -> anyhow::Result<Done> {
+fn here(engine: Engine, plan: &Plan) -> anyhow::Result<Option<Done>> {
     engine.notices().iter().for_each(|notice| note(notice));
-    let erased = engine.erase(&plan.label, plan.generation)?;
+    let stop = until_told_to_stop()?;
+    let waiting = |left: Duration| {
+        // Rounded up: less than it takes would be no promise.
+        let seconds = counted(left.as_secs() + 1, "second");
+        note(&format!(
+            "waiting {seconds}, until no producer may use the customer's key any more; Ctrl-C ends the command, and \
+             `sharetrail serve` goes on with the erasure"
+        ));
+    };
+    let erased = engine.erase_unless(&plan.label, plan.generation, &waiting, &stop)?;
+    let Some(erased) = erased else {
+        engine.stop()?;
+        return Ok(None);
+    };
     // The certificate needs a customer map that knows of it.
     let bar = Bar::of_leaves();
     let mapped = engine.map(&|done, total| bar.leaves(done, total), &AtomicBool::new(false));
@@ -148,12 +219,14 @@ fn here(engine: Engine, plan: &Plan) -> anyhow::Result<Done> {
     engine.notices().iter().for_each(|notice| note(notice));
     engine.stop()?;
     if let Err(error) = mapped {
-        note(&format!("the customer map does not cover the erasure yet: {error}"));
+        note(&format!(
+            "the customer map does not cover the erasure yet: {error}"
+        ));
     }
-    Ok(Done {
+    Ok(Some(Done {
         index: erased.index,
         rotated: Some(erased.rotated),
-    })
+    }))
 }
 
 fn elsewhere(ledger: &Ledger, plan: &Plan) -> anyhow::Result<Done> {
@@ -214,6 +287,16 @@ fn try_certify(
     certificate(ledger, &projections, &ledger.vault()?, customer, generation)
 }
 
+/// What is erased if it is confirmed, for machines.
+fn would_erase(args: &Args, plan: &Plan) -> Value {
+    json!({
+        "customer": args.customer,
+        "events": plan.events,
+        "labels": [{ "label": plan.label, "generation": plan.generation, "shard": plan.shard }],
+        "would_erase": true,
+    })
+}
+
 fn summary(args: &Args, plan: &Plan, done: &Done, file: Option<&Path>) -> Value {
     json!({
         "customer": args.customer,
@@ -230,11 +313,15 @@ fn summary(args: &Args, plan: &Plan, done: &Done, file: Option<&Path>) -> Value 
 
 fn write_plan(page: &mut Page, customer: &str, plan: &Plan) {
     page.heading(&format!("Erasing {customer}"));
-    page.field(2, "events", &format!("{} become unreadable for everybody, for ever", number(plan.events)));
+    let events = counted(plan.events, "event");
+    page.field(2, "events", &format!("{events} that nobody will ever read again"));
     page.field(
         2,
         "label",
-        &format!("{}, generation {}, in shard {}", plan.label, plan.generation, plan.shard),
+        &format!(
+            "{}, generation {}, in shard {}",
+            plan.label, plan.generation, plan.shard
+        ),
     );
     page.field(
         2,
@@ -253,17 +340,24 @@ fn write(page: &mut Page, args: &Args, plan: &Plan, done: &Done, kek: &Path) {
     let place = format!("leaf {index} of shard {}", plan.shard);
     if plan.erased_at.is_some() {
         let events = counted(plan.events, "event");
-        page.holds(&format!("{customer} is erased already: {events}, on record at {place}"));
+        page.holds(&format!(
+            "{customer} is erased already: {events}, on record at {place}"
+        ));
         return;
     }
-    page.holds(&format!("{customer} is erased: on record at {place}, and the key destroyed"));
+    page.holds(&format!(
+        "{customer} is erased: on record at {place}, and the key destroyed"
+    ));
     match done.rotated {
         Some(true) => page.holds("The key-encryption key is exchanged"),
         Some(false) => page.warns(
             0,
-            "The key-encryption key is not exchanged yet: it is at the next start; `sharetrail status` tells",
+            "The key-encryption key is not exchanged yet: whoever is at work next tries again; `sharetrail status` tells",
         ),
-        None => page.text(0, "Each host destroys its key and exchanges its key-encryption key as its log shows it."),
+        None => page.text(
+            0,
+            "Each host destroys its key and exchanges its key-encryption key as its log shows it.",
+        ),
     }
     page.text(
         0,
@@ -278,4 +372,31 @@ fn write_certificate(page: &mut Page, file: &Path) {
     let file = file.display();
     page.holds(&format!("{file} is the certificate. To check it anywhere:"));
     page.verbatim(2, &format!("sharetrail verify {file} --policy POLICY"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fault: whoever asks twice erases, with the second erasure, a label that nothing stands under.
+    #[test]
+    fn a_generation_that_is_empty_after_an_erasure_is_passed_over() {
+        const LIVING: (u64, bool) = (7, false);
+        const ERASED: (u64, bool) = (5, true);
+        const EMPTY: (u64, bool) = (0, false);
+        for (generations, expected) in [
+            (vec![], None),
+            (vec![EMPTY], Some(0)),
+            (vec![LIVING], Some(0)),
+            (vec![ERASED], Some(0)),
+            (vec![ERASED, LIVING], Some(1)),
+            (vec![ERASED, EMPTY], Some(0)),
+            (vec![ERASED, ERASED, EMPTY], Some(1)),
+            (vec![ERASED, (0, true)], Some(1)),
+        ] {
+            let numbered: Vec<_> = generations.iter().copied().enumerate().collect();
+            let found = last_with_events(&numbered, |(_, facts)| *facts);
+            assert_eq!(found.map(|(number, _)| *number), expected, "{generations:?}");
+        }
+    }
 }

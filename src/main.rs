@@ -76,7 +76,8 @@ enum Command {
     Verify(verify::Args),
     /// Erase a customer: the key is destroyed, so that nothing recorded can be read again, and every proof still holds
     ///
-    /// Without --yes, only what would be erased is told. Asked again, it writes the certificate.
+    /// Without --yes, only what would be erased is told, and the exit code is 2. Asked again, it writes the certificate;
+    /// once new events are on record, --generation does. What is recorded later stands under another label.
     Erase(erase::Args),
     /// Check a whole ledger from its public files and the policy alone
     Audit(audit::Args),

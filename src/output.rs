@@ -116,7 +116,7 @@ impl Output {
 /// Tells, beside the answer, what was found and healed.
 pub(crate) fn note(text: &str) {
     // Where the standard error is gone, there is nobody to tell.
-    let _ = writeln!(io::stderr(), "note: {}", clean(text));
+    let _ = writeln!(io::stderr(), "note: {}", on_one_line(text));
 }
 
 /// A reader that went away, such as `head`, has all that it wanted.
@@ -204,14 +204,15 @@ impl Page {
 
     /// What happened on a date; `aside` is less important.
     pub(crate) fn dated(&mut self, date: &str, text: &str, aside: &str) {
+        let (text, aside) = (on_one_line(text), on_one_line(aside));
         let head = format!("{} ", self.ink.paint(Style::Dim, &clean(date)));
         let fits = date.chars().count() + text.chars().count() + aside.chars().count() + 3 <= WIDTH;
         if !fits {
-            return self.hanging(&head, date.chars().count() + 1, Style::Bold, text);
+            return self.hanging(&head, date.chars().count() + 1, Style::Bold, &text);
         }
         let (text, aside) = (
-            self.ink.paint(Style::Bold, &clean(text)),
-            self.ink.paint(Style::Dim, &clean(aside)),
+            self.ink.paint(Style::Bold, &text),
+            self.ink.paint(Style::Dim, &aside),
         );
         self.text.push_str(format!("{head}{text}  {aside}").trim_end());
         self.text.push('\n');
@@ -255,9 +256,16 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The text without what steers a terminal or turns the direction of writing.
+/// The text, clean and without line feeds: a text out of a content must not look like the line after it.
+fn on_one_line(text: &str) -> String {
+    let text = clean(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// The text without what steers a terminal, cannot be seen, or turns the direction of writing.
 pub(crate) fn clean(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let turns = |c: char| matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
     text.chars()
         .map(|c| if turns(c) || steers(c) { '\u{fffd}' } else { c })
@@ -318,6 +326,24 @@ mod tests {
     #[test]
     fn nothing_steers_the_terminal() {
         assert_eq!(clean("a\x1b[31mb\u{202e}c\nd"), "a\u{fffd}[31mb\u{fffd}c\nd");
+    }
+
+    /// The fault: a recipient whose name holds a line feed writes a line of its own into a customer's trail.
+    #[test]
+    fn a_text_does_not_look_like_the_line_after_it() {
+        for length in [1, 2 * WIDTH] {
+            let mut page = Page {
+                ink: Ink(false),
+                text: String::new(),
+            };
+            let text = format!("Shared with{}\n✓ Verified", " x".repeat(length));
+            page.dated("2026-01-31", &text, "leaf 3");
+            assert!(
+                page.text.lines().all(|line| !line.starts_with('✓')),
+                "{}",
+                page.text
+            );
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ const PROJECT_EVERY: Duration = Duration::from_secs(1);
 const MAP_EVERY: Duration = Duration::from_secs(1);
 /// How often erasures are looked for that were asked for and are not on record yet.
 const ERASE_EVERY: Duration = Duration::from_secs(5);
+/// How often the same error of a thread is told.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Serves until a signal.
@@ -87,7 +89,10 @@ fn work(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<(
         ];
         let outcome = match threads.iter().find_map(|thread| thread.as_ref().err()) {
             Some(error) => Err(anyhow::anyhow!("cannot start a thread: {error}")),
-            None => tend(ledger, engine, stop),
+            None => tend(ledger, engine, stop, &|| {
+                let ended = threads.iter().flatten().find(|thread| thread.is_finished());
+                ended.map(|thread| thread.thread().name().unwrap_or_default().to_owned())
+            }),
         };
         stop.store(true, Ordering::Release);
         for thread in threads.into_iter().flatten() {
@@ -98,8 +103,14 @@ fn work(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<(
     })
 }
 
-/// Tells what happens and carries out the operator's commands, until told to stop or every shard has halted.
-fn tend(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<()> {
+/// Tells what happens and carries out the operator's commands, until told to stop, every shard has halted or a thread has
+/// ended. `ended`: the name of one that has, if one has.
+fn tend(
+    ledger: &Ledger,
+    engine: &Engine,
+    stop: &AtomicBool,
+    ended: &dyn Fn() -> Option<String>,
+) -> anyhow::Result<()> {
     let mut roles = vec![Role::Beginning; ledger.shards() as usize];
     while !stop.load(Ordering::Acquire) {
         for notice in engine.notices() {
@@ -114,6 +125,13 @@ fn tend(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<(
         }
         if roles.iter().all(|role| matches!(role, Role::Halted(_))) {
             anyhow::bail!("every shard has halted; see what was said above");
+        }
+        if let Some(name) = ended()
+            && !stop.load(Ordering::Acquire)
+        {
+            anyhow::bail!(
+                "the thread {name:?} has ended, see what was said above; start `sharetrail serve` again"
+            );
         }
         match engine.host() {
             Some(_) => {
@@ -142,25 +160,47 @@ fn told(shard: u32, role: &Role) -> String {
     }
 }
 
-/// Does something at its pace until told to stop. An error is told when it is another than the last one.
+/// Does something at its pace until told to stop. An error is told at once, and then once a minute while it is of the same
+/// kind.
 fn repeat(name: &str, every: Duration, stop: &AtomicBool, mut work: impl FnMut() -> anyhow::Result<()>) {
-    let mut last_error = String::new();
+    let mut last = LastError::default();
     while !stop.load(Ordering::Acquire) {
         let began = Instant::now();
-        match work() {
-            Ok(()) => last_error.clear(),
-            Err(error) => {
-                let error = format!("{error:#}");
-                if error != last_error {
-                    note(&format!("{name}: {error}; it is tried again"));
-                    last_error = error;
-                }
+        if let Err(error) = work() {
+            let error = format!("{error:#}");
+            if last.is_news(&error, Instant::now()) {
+                note(&format!("{name}: {error}; it is tried again"));
             }
         }
         while began.elapsed() < every && !stop.load(Ordering::Acquire) {
             std::thread::sleep(TICK);
         }
     }
+}
+
+/// The error that was told last, by its kind, and when.
+#[derive(Default)]
+struct LastError(Option<(String, Instant)>);
+
+impl LastError {
+    /// Whether an error is to be told now; then it is the last one. That it went well in between makes no news of it.
+    fn is_news(&mut self, error: &str, now: Instant) -> bool {
+        let kind = kind(error);
+        let is_old =
+            |(last, when): &(String, Instant)| *last == kind && now.duration_since(*when) < TELL_EVERY;
+        if self.0.as_ref().is_some_and(is_old) {
+            return false;
+        }
+        self.0 = Some((kind, now));
+        true
+    }
+}
+
+/// What is the same in errors of a kind: numbers, labels and roots differ from one to the next.
+fn kind(error: &str) -> String {
+    let has_digit = |word: &&str| word.contains(|c: char| c.is_ascii_digit());
+    let words: Vec<&str> = error.split_whitespace().filter(|word| !has_digit(word)).collect();
+    words.join(" ")
 }
 
 /// Folds what is sealed into the projections, and lets go of them. `folded`: leaves of all shards that were projected last
@@ -175,4 +215,28 @@ fn fold(ledger: &Ledger, folded: &mut u64) -> anyhow::Result<()> {
     *folded = projections.catch_up(&|_, _| ())?.total;
     projections.notices().iter().for_each(|notice| note(notice));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fault: an error that comes again every second, with other numbers, fills the journal; or another one is not told.
+    #[test]
+    fn an_error_is_told_once_a_minute_unless_it_is_another() {
+        let (mut last, start) = (LastError::default(), Instant::now());
+        for (seconds, error, is_news) in [
+            (0, "shard 0: 17 leaves are missing", true),
+            (1, "shard 0: 17 leaves are missing", false),
+            (2, "shard 1: 18 leaves are missing", false),
+            (59, "shard 0: 9 leaves are missing", false),
+            (60, "shard 0: 9 leaves are missing", true),
+            (61, "no space is left", true),
+            (62, "no space is left", false),
+            (63, "shard 0: 9 leaves are missing", true),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(last.is_news(error, now), is_news, "after {seconds} s: {error}");
+        }
+    }
 }

@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use sharetrail_ledger::{BusStatus, ChainStatus, LeaseStatus, Ledger, MapStatus, ShardStatus, Status, status};
+use sharetrail_ledger::{
+    BusStatus, ChainStatus, LeaseStatus, Ledger, MapStatus, ShardStatus, Status, status,
+};
 use sharetrail_schemas::Timestamp;
 
 use crate::answer::Answer;
@@ -29,13 +31,19 @@ fn write(page: &mut Page, status: &Status) {
     page.field(2, "at work", &at_work(status));
     if status.vault.erasures_pending > 0 {
         let erasures = counted(status.vault.erasures_pending, "erasure");
-        page.warns(2, &format!("{erasures} asked for and not done yet; the next start goes on"));
+        page.warns(
+            2,
+            &format!(
+                "{erasures} asked for and not done yet: `sharetrail serve` tries again every few seconds, and the next start \
+                 goes on too"
+            ),
+        );
     }
     if status.vault.rotation_due {
         page.warns(
             2,
-            "A key was destroyed and the key-encryption key is not exchanged yet: until the next start, old copies of the \
-             vault open",
+            "A key was destroyed and the key-encryption key is not exchanged yet: until it is, old copies of the vault open. \
+             Whoever is at work here tries again every few seconds, and so does the next start",
         );
     }
     if let Some(bus) = &status.bus {
@@ -141,7 +149,11 @@ fn shard(page: &mut Page, one: &ShardStatus) {
     page.field(2, "sealed", &sealed_at(one.sealed_at));
     match &one.map {
         Some(map) => write_map(page, one, map),
-        None => page.field(2, "map", "none is sealed yet; `sharetrail serve` seals one, or whoever reads"),
+        None => page.field(
+            2,
+            "map",
+            "none is sealed yet; `sharetrail serve` seals one, or whoever reads",
+        ),
     }
     let messages = counted(one.stream_messages, "message");
     page.field(

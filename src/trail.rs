@@ -95,12 +95,22 @@ fn on_record(trail: &Trail, totals: &Totals) -> String {
 
 fn sent_out(totals: &Totals) -> String {
     match totals.disclosures {
+        0 if totals.erased + totals.unreadable > 0 => {
+            "not known: there are events that cannot be read".to_owned()
+        }
         0 => "never: nothing was shared or transferred".to_owned(),
-        times => format!(
-            "{}, to {}",
-            counted(times, "time"),
-            counted(totals.recipients, "recipient")
-        ),
+        times => {
+            let others = if totals.erased + totals.unreadable > 0 {
+                "; what others there were cannot be read"
+            } else {
+                ""
+            };
+            format!(
+                "{}, to {}{others}",
+                counted(times, "time"),
+                counted(totals.recipients, "recipient")
+            )
+        }
     }
 }
 

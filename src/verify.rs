@@ -7,15 +7,16 @@
 mod page;
 mod summary;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 use sharetrail_consumers::{Disclosure, never_shared};
 use sharetrail_proof::dossier::{
-    Certificate, Dossier, DossierError, FileKind, VerifiedContent, VerifiedDossier, VerifiedErasure,
-    VerifiedEvent, kind_of,
+    Certificate, Dossier, DossierError, FileKind, MAX_DOSSIER_BYTES, VerifiedContent, VerifiedDossier,
+    VerifiedErasure, VerifiedEvent, kind_of,
 };
 use sharetrail_proof::name::Name;
 use sharetrail_proof::policy::Policy;
@@ -32,7 +33,8 @@ pub(crate) struct Args {
     policy: Option<PathBuf>,
     /// Also say whether anything was ever shared with this party
     ///
-    /// Exit code 0: never, up to the time that is told. 1: it was. 2: the dossier does not say.
+    /// Exit code 0: never, in all that was on record as sealed at the time that is told. 1: it was. 2: the dossier does
+    /// not say.
     #[arg(long, value_name = "PARTY")]
     never_shared_with: Option<Name>,
 }
@@ -40,7 +42,8 @@ pub(crate) struct Args {
 /// Checks a file.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
     let policy = policy(root, args.policy.as_deref())?;
-    let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let bytes = File::open(&args.file).and_then(|file| at_most(file, MAX_DOSSIER_BYTES));
+    let bytes = bytes.with_context(|| format!("cannot read {}", args.file.display()))?;
     let verdict =
         Verdict::on(&bytes, &policy).with_context(|| format!("cannot check {}", args.file.display()))?;
     let reading = match &args.never_shared_with {
@@ -58,6 +61,13 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         }
     })?;
     Ok(verdict.answer_with(reading.as_ref()))
+}
+
+/// What is read of a file: `limit` bytes, and one more where there are more, so that too long a file is known to be.
+fn at_most(file: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn policy(root: &Path, given: Option<&Path>) -> anyhow::Result<Policy> {
@@ -167,4 +177,19 @@ fn unreadable(verified: &VerifiedDossier) -> impl Iterator<Item = &VerifiedEvent
         .events
         .iter()
         .filter(|event| event.content == VerifiedContent::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fault: a file without an end fills the memory.
+    #[test]
+    fn no_more_is_read_than_can_be_checked() {
+        for (length, read) in [(0, 0), (3, 3), (4, 4), (5, 5), (6, 5), (900, 5)] {
+            let bytes = vec![7_u8; length];
+            assert_eq!(at_most(&bytes[..], 4).unwrap(), bytes[..read]);
+        }
+        assert_eq!(at_most(io::repeat(7), 4).unwrap().len(), 5);
+    }
 }

@@ -8,6 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sharetrail_proof::policy::Policy;
+use sharetrail_proof::tlog_proof::TlogProof;
 use support::dice::Dice;
 use support::loyalty::{customer, events, lines};
 use support::{LEDGER, Run, World, bare, list, run, text_of};
@@ -138,7 +140,10 @@ fn is_complete(world: &World, verdict: &Value) {
         let shard = map["shard"].as_u64().expect("a number");
         let shards = list(&status["shards"]).iter();
         let shard = shards.filter(|one| one["shard"] == shard).collect::<Vec<_>>()[0];
-        assert_eq!((&map["covered"], &map["root"]), (&shard["leaves"], &shard["map"]["root"]));
+        assert_eq!(
+            (&map["covered"], &map["root"]),
+            (&shard["leaves"], &shard["map"]["root"])
+        );
         assert!(list(&map["auditors"]).is_empty() && list(&map["cosignatures"]).is_empty());
     }
     let registered: Vec<&Value> = list(&verdict["parties"])
@@ -215,9 +220,7 @@ fn a_dossier_says_whether_a_party_received_anything() {
         let arguments = ["keys", "party", party, "--name", "A company", "--country", "IE"];
         taken.world.run(&arguments).exits(0);
     }
-    taken
-        .make_again(&[&customer(1), "--party", broker])
-        .exits(0);
+    taken.make_again(&[&customer(1), "--party", broker]).exits(0);
     let told = taken.never_shared_with(broker).exits(0).json();
     assert_eq!(told["never_shared"]["answer"], "never");
     assert_eq!(told["never_shared"]["up_to"], told["complete"]["up_to"]);
@@ -271,6 +274,32 @@ fn a_dossier_is_not_written_over_by_accident() {
         .run(&["dossier", &name, "-o", &file, "--force"])
         .exits(0);
     assert_eq!(taken.verify().exits(0).json()["customer"], customer(2));
+}
+
+/// The fault: other tools cannot check the exported proofs; or an export is written over another one by accident.
+#[test]
+fn each_event_has_a_proof_for_other_tools() {
+    let taken = Taken::of_household(2, 4);
+    let folder = taken.folder.join("proofs");
+    let (name, text) = (customer(2), text_of(&folder));
+    let arguments = [name.as_str(), "--tlog-proofs", &text];
+    taken.make_again(&arguments).exits(0);
+    let policy = fs::read_to_string(taken.folder.join("policy")).expect("there is a policy");
+    let policy: Policy = policy.parse().expect("it is a policy");
+    let mut count = 0;
+    for event in list(&taken.verify().exits(0).json()["events"]) {
+        let file = format!("{}-{}", event["shard"], event["index"]);
+        let proof = fs::read_to_string(folder.join(format!("{file}.tlog-proof"))).expect("there is a proof");
+        let entry = fs::read(folder.join(format!("{file}.entry"))).expect("there is an entry");
+        let proof: TlogProof = proof.parse().expect("it is a proof");
+        proof.verify(&entry, &policy).expect("it holds");
+        count += 1;
+    }
+    assert_eq!(count, 4);
+    fs::remove_file(taken.file()).expect("the dossier is there");
+    assert!(!taken.make_with(&arguments).exits(2).error().is_empty());
+    assert!(!taken.file().exists());
+    taken.make_again(&arguments).exits(0);
 }
 
 #[test]

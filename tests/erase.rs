@@ -44,8 +44,11 @@ fn label(world: &World, household: usize, generation: usize) -> String {
 /// The customer's key as it lies in the vault: wrapped.
 fn wrapped_key(world: &World, label: &str) -> Vec<u8> {
     let bytes = fs::read(world.ledger().join("vault/slots")).expect("there is a vault");
-    let hex = |slot: &[u8]| slot[8..40].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let slot = bytes.chunks(SLOT).find(|slot| hex(slot) == label);
+    let pairs = (0..label.len()).step_by(2).map(|at| &label[at..at + 2]);
+    let label: Vec<u8> = pairs
+        .map(|pair| u8::from_str_radix(pair, 16).expect("a label is hexadecimal"))
+        .collect();
+    let slot = bytes.chunks(SLOT).find(|slot| slot[8..40] == label);
     slot.expect("the customer has a key")[80..112].to_vec()
 }
 
@@ -79,7 +82,7 @@ fn files_with(world: &World, wanted: &[&[u8]]) -> Vec<PathBuf> {
     files.retain(|path| {
         let bytes = fs::read(path).expect("it can be read");
         let holds = |wanted: &&[u8]| bytes.windows(wanted.len()).any(|part| part == *wanted);
-        wanted.iter().any(|wanted| holds(wanted))
+        wanted.iter().any(holds)
     });
     files
 }
@@ -114,7 +117,9 @@ fn others_are_as_they_were(world: &World, all: &[Event]) {
         let trail = world.trail(&customer(household));
         let recorded = all.iter().filter(|event| event.customer == customer(household));
         let recorded: Vec<&str> = recorded.map(|event| event.line.as_str()).collect();
-        let shown = list(&trail["events"]).iter().map(|event| event["content"].as_str());
+        let shown = list(&trail["events"])
+            .iter()
+            .map(|event| event["content"].as_str());
         assert!(shown.eq(recorded.into_iter().map(Some)), "household {household}");
         assert!(list(&trail["unopened"]).is_empty());
     }
@@ -157,7 +162,10 @@ fn an_erased_customer_cannot_be_read_and_every_proof_still_holds() {
 
     let trail = world.trail(&customer(ERASED));
     assert!(list(&trail["events"]).is_empty());
-    assert_eq!(is_erased(&trail, 0, EACH), done["index"].as_u64().expect("a number"));
+    assert_eq!(
+        is_erased(&trail, 0, EACH),
+        done["index"].as_u64().expect("a number")
+    );
     others_are_as_they_were(&world, &all);
     assert_ne!(key_encryption_key(&world), keys[1]);
 
@@ -185,7 +193,14 @@ fn an_erased_customer_cannot_be_read_and_every_proof_still_holds() {
 fn nothing_is_erased_without_a_yes_and_nobody_unknown() {
     let (world, _) = recorded(1);
     let before = world.trail(&customer(ERASED));
-    assert!(!erase(&world, &[]).exits(2).error().is_empty());
+    let refused = erase(&world, &[]).exits(2);
+    assert!(!refused.error().is_empty());
+    let plan = refused.json();
+    assert_eq!(plan["customer"], customer(ERASED));
+    assert_eq!(plan["events"], EACH);
+    assert_eq!(plan["would_erase"], true);
+    assert_eq!(list(&plan["labels"]).len(), 1);
+    assert_eq!(plan["labels"][0]["label"], label(&world, ERASED, 0));
     let told = world.text(&["erase", &customer(ERASED)]).exits(2);
     assert!(told.stdout.contains(&EACH.to_string()), "{told:#?}");
     assert_eq!(world.trail(&customer(ERASED)), before);
@@ -206,12 +221,47 @@ fn an_erasure_asked_for_again_gives_the_certificate_again() {
     assert_eq!(verified_elsewhere(&world, &file)["index"], first["index"]);
     let leaves = |world: &World| {
         let shards = world.status()["shards"].clone();
-        list(&shards).iter().map(|shard| shard["leaves"].clone()).collect::<Vec<Value>>()
+        list(&shards)
+            .iter()
+            .map(|shard| shard["leaves"].clone())
+            .collect::<Vec<Value>>()
     };
     let before = leaves(&world);
-    assert!(!erase(&world, &["--yes", "-o", &text_of(&file)]).exits(2).error().is_empty());
+    assert!(
+        !erase(&world, &["--yes", "-o", &text_of(&file)])
+            .exits(2)
+            .error()
+            .is_empty()
+    );
     erase(&world, &["--yes", "-o", &text_of(&file), "--force"]).exits(0);
     assert_eq!(leaves(&world), before);
+}
+
+/// The fault: a key that was made after the erasure, for events that were then refused, has the customer erased twice.
+#[test]
+fn a_generation_without_events_is_not_erased() {
+    let (world, all) = recorded(2);
+    let first = erase(&world, &["--yes"]).exits(0).json();
+    let known: Vec<Event> = all
+        .into_iter()
+        .filter(|event| event.customer == customer(ERASED))
+        .collect();
+    // Each is known by its source and id, and was erased.
+    let refused = world.record(&known);
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    let trail = world.trail(&customer(ERASED));
+    assert_eq!(list(&trail["generations"]).len(), 2);
+    assert_eq!(trail["generations"][1]["events"], 0);
+    let again = erase(&world, &["--yes"]).exits(0).json();
+    assert_eq!(again["erased_before"], true);
+    assert_eq!(
+        (&again["generation"], &again["index"]),
+        (&first["generation"], &first["index"])
+    );
+    assert_eq!(
+        world.trail(&customer(ERASED))["generations"],
+        trail["generations"]
+    );
 }
 
 /// The fault: somebody who has the old label, out of an old dossier, finds the customer's new events.
@@ -237,6 +287,17 @@ fn what_is_recorded_later_has_another_label() {
     let verdict = verified_elsewhere(&world, &file);
     assert_eq!(list(&verdict["events"]).len(), EACH + 4);
     assert_eq!(verdict["absence"]["generation"], 2);
+    // The old certificate can be had, and nothing of the new ones is erased for it.
+    let certificate = world.path("certificate");
+    let arguments = ["-o", &text_of(&certificate), "--generation"];
+    for refused in [&["1"][..], &["2"], &["0", "--yes"]] {
+        let refused = erase(&world, &[&arguments[..], refused].concat()).exits(2);
+        assert!(!refused.error().is_empty());
+    }
+    let again = erase(&world, &[&arguments[..], &["0"]].concat()).exits(0).json();
+    assert_eq!(again["erased_before"], true);
+    assert_eq!(verified_elsewhere(&world, &certificate)["generation"], 0);
+    assert_eq!(list(&world.trail(&customer(ERASED))["events"]).len(), 4);
     // The new ones can be erased like the old ones.
     let done = erase(&world, &["--yes"]).exits(0).json();
     assert_eq!(done["generation"], 1);
@@ -266,7 +327,10 @@ fn an_old_backup_does_not_bring_the_customer_back() {
         assert_eq!(events, 0, "{shown:#?}");
     };
     shows_nothing(&world);
-    let restored = world.run(&["restore", "--from", &text_of(&newer)]).exits(0).json();
+    let restored = world
+        .run(&["restore", "--from", &text_of(&newer)])
+        .exits(0)
+        .json();
     assert_eq!(restored["complete"], true);
     shows_nothing(&world);
     is_erased(&world.trail(&customer(ERASED)), 0, EACH);
@@ -317,7 +381,10 @@ fn an_erasure_that_is_killed_is_finished_at_the_next_start() {
         // Any command that takes the ledger up finishes what was begun; before that there may be nothing to finish.
         let trail = world.run(&["trail", &customer(ERASED)]).exits(0).json();
         let is_begun = !trail["generations"][0]["erased_at"].is_null();
-        assert!(is_begun || list(&trail["events"]).len() == EACH, "{told}: {trail}");
+        assert!(
+            is_begun || list(&trail["events"]).len() == EACH,
+            "{told}: {trail}"
+        );
         if is_begun {
             is_erased(&trail, 0, EACH);
             nothing_is_left(&world, &[key.clone(), kek.clone()]);
@@ -327,7 +394,10 @@ fn an_erasure_that_is_killed_is_finished_at_the_next_start() {
         is_erased(&world.trail(&customer(ERASED)), 0, EACH);
         nothing_is_left(&world, &[key.clone(), kek]);
         let status = world.status();
-        assert!(list(&status["shards"][0]["problems"]).is_empty(), "{told}: {status}");
+        assert!(
+            list(&status["shards"][0]["problems"]).is_empty(),
+            "{told}: {status}"
+        );
     }
     others_are_as_they_were(&world, &all);
 }

@@ -1,16 +1,23 @@
-//! A log as it lies on disk, read by software that shares no code with this one.
+//! What this program writes, read by software that shares no code with it: a log as it lies on disk by the package
+//! aics-tlog, dossiers and certificates by `tests/interop/second/verify.py`, which was written from `docs/formats.md`.
 //!
-//! Needs a Python with the package aics-tlog; `SHARETRAIL_TLOG_PYTHON` names it. `cargo xtask test` brings one.
+//! The first needs a Python with the package; `SHARETRAIL_TLOG_PYTHON` names it, and `cargo xtask test` brings one. The
+//! second needs that or any other `python3` of version 3.11, and nothing else.
 
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use serde_json::Value;
-use support::loyalty::events;
-use support::{Run, World, run};
+use support::dice::Dice;
+use support::loyalty::{customer, events};
+use support::{Run, World, bare, run, text_of};
+
+/// Bytes that are changed in each file, one at a time.
+const FLIPS: usize = 6;
+const SEED: u64 = 9_381;
 
 /// Runs the checker on a shard's log.
 fn check(world: &World, shard: u32, old: Option<&Path>) -> Run {
@@ -85,4 +92,99 @@ fn aics_tlog_disproves_that_a_log_grew_from_another() {
     world.record(&events(4, 20)).exits(0);
     other.record(&events(2, 4)).exits(0);
     check(&world, 0, Some(&keep_checkpoint(&other, 0))).exits(1);
+}
+
+/// The Python for the second verifier; nothing where there is none.
+fn python() -> Option<PathBuf> {
+    let python = env::var_os("SHARETRAIL_TLOG_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut probe = Command::new(&python);
+    let probe = probe
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if probe.is_ok_and(|status| status.success()) {
+        return Some(python.into());
+    }
+    eprintln!("left out: there is no python3, so the second verifier was not run");
+    None
+}
+
+/// Runs the second verifier on a file.
+fn second(python: &Path, file: &Path, policy: &Path) -> Run {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/second/verify.py");
+    let mut command = Command::new(python);
+    command
+        .arg(script)
+        .arg(file)
+        .arg("--policy")
+        .arg(policy)
+        .arg("--json");
+    run(&mut command)
+}
+
+#[test]
+fn the_second_verifier_holds_its_test_vectors_and_confirms_the_golden_files() {
+    let Some(python) = python() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = root.join("tests/interop/second/verify.py");
+    run(Command::new(&python).arg(script).arg("--self-test")).exits(0);
+    let golden = root.join("ledger/proof/tests/golden");
+    for name in ["dossier-v1.json", "absence-v1.json", "erasure-v1.json"] {
+        let found = second(&python, &golden.join(name), &golden.join("policy-v1"))
+            .exits(0)
+            .json();
+        assert_eq!(found["verdict"], "holds", "{name}");
+    }
+}
+
+/// A dossier of a customer who was erased and came back, that there is nothing of another, and a certificate.
+fn files_of_every_kind(world: &World) -> [PathBuf; 3] {
+    let [dossier, absence, certificate] = ["dossier", "absence", "certificate"].map(|name| world.path(name));
+    let all = events(6, 8);
+    world.record(&all[..24]).exits(0);
+    let erased = customer(3);
+    world
+        .run(&["erase", &erased, "--yes", "-o", &text_of(&certificate)])
+        .exits(0);
+    world.record(&all[24..]).exits(0);
+    for (file, customer) in [(&dossier, &erased), (&absence, &customer(3_000))] {
+        world.run(&["dossier", customer, "-o", &text_of(file)]).exits(0);
+    }
+    [dossier, absence, certificate]
+}
+
+#[test]
+fn both_verifiers_confirm_what_the_program_makes_and_disprove_what_was_changed() {
+    let Some(python) = python() else { return };
+    let world = World::with_ledger(2);
+    let files = files_of_every_kind(&world);
+    let policy = world.ledger().join("policy");
+    let mut dice = Dice::new(SEED);
+    for file in &files {
+        let found = second(&python, file, &policy).exits(0).json();
+        assert_eq!(found["verdict"], "holds", "{}", file.display());
+        let good = fs::read(file).expect("the file was made");
+        let changed = world.path("changed");
+        fs::write(&changed, renamed(&good)).expect("a file can be written");
+        second(&python, &changed, &policy).exits(1);
+        for _ in 0..FLIPS {
+            let at = dice.place(good.len());
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&changed, &bad).expect("a file can be written");
+            let arguments = ["verify", &text_of(&changed), "--policy", &text_of(&policy)];
+            run(bare(&world.path("work")).args(arguments)).exits(1);
+            let found = second(&python, &changed, &policy);
+            assert_eq!(found.code, Some(1), "{}, byte {at}: {found:#?}", file.display());
+        }
+    }
+}
+
+/// The same file, about another customer.
+fn renamed(good: &[u8]) -> String {
+    let text = String::from_utf8(good.to_vec()).expect("JSON is text");
+    let other = text.replacen("\"customer\":\"", "\"customer\":\"x", 1);
+    assert_ne!(other, text);
+    other
 }

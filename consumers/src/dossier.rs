@@ -7,6 +7,7 @@
 //! Trust: none is asked for; a dossier that was put together from wrong parts does not verify. An index that names other
 //! leaves than a map has counted is folded anew.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sharetrail_ledger::{Ledger, MapReader, Vault};
@@ -14,7 +15,7 @@ use sharetrail_proof::dossier::{Base64, Builder, ContentEvidence, Dossier, MapPa
 use sharetrail_proof::entry::{Entry, party_label};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::map::MapPath;
-use sharetrail_proof::name::{Label, Name, OPERATOR, RECOVERY};
+use sharetrail_proof::name::{Label, Name, RECOVERY};
 use sharetrail_proof::tree::{InclusionProof, Levels, prove_inclusion};
 
 use crate::error::ConsumerError;
@@ -36,8 +37,8 @@ pub fn dossier(
     dossier_about(ledger, projections, vault, customer, &[])
 }
 
-/// As [`dossier`], and it shows whether these parties are registered, whatever the events say. Whoever wants to read out of
-/// it that nothing was shared with a party needs that party in it.
+/// As [`dossier`], and it shows these parties too, where they are registered, whatever the events say. Whoever wants to read
+/// out of it that nothing was shared with a party needs that party in it.
 ///
 /// # Errors
 /// As [`dossier`].
@@ -54,8 +55,8 @@ pub fn dossier_about(
         // A key without leaves is no generation yet: that it has none is what the absence shows.
         let told: Vec<&Past> = pasts.iter().take_while(|past| !past.leaves.is_empty()).collect();
         for past in &told {
+            gathering.shard(past.shard)?;
             if tries == 0 {
-                gathering.map_first(past.shard)?;
                 gathering.check_level(past)?;
             }
             gathering.generation(vault, past)?;
@@ -79,8 +80,8 @@ pub(crate) struct Gathering<'a> {
     pub(crate) builder: Builder,
     /// Of which the builder has checkpoint and map.
     shards: BTreeSet<u32>,
-    /// Recipients that a map was asked for.
-    recipients: BTreeSet<(u32, Name)>,
+    /// Recipients, and others that were asked for, of whom it is settled whether they are shown.
+    named: BTreeSet<(u32, Name)>,
     /// Whose registry entries belong in, by shard, and are not told yet.
     waiting: BTreeSet<(u32, Name)>,
     told: BTreeSet<(u32, Name)>,
@@ -110,7 +111,7 @@ impl<'a> Gathering<'a> {
             logs: Logs::new(ledger),
             builder: Builder::new(ledger.name().clone(), customer),
             shards: BTreeSet::new(),
-            recipients: BTreeSet::new(),
+            named: BTreeSet::new(),
             waiting: BTreeSet::new(),
             told: BTreeSet::new(),
             hashes: None,
@@ -118,7 +119,6 @@ impl<'a> Gathering<'a> {
     }
 
     fn generation(&mut self, vault: &Vault, past: &Past) -> Result<(), ConsumerError> {
-        self.shard(past.shard)?;
         self.label(vault, past)?;
         let mut opener = Opener::new(self.customer, past);
         for at in &past.leaves {
@@ -135,37 +135,37 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// That there is nothing under the label of this generation, and who these parties are.
+    /// That there is nothing under the label of this generation, and who these parties are, of whom the shard knows.
     fn absence(&mut self, vault: &Vault, generation: u32, parties: &[Name]) -> Result<(), ConsumerError> {
         let (label, proof) = vault.prove_label(self.customer, generation);
         let shard = label.shard(self.ledger.shards());
         self.shard(shard)?;
         let path = self.all_of(shard, &label, &[])?;
         self.builder.absence(generation, label, proof, path);
-        for party in parties {
-            self.involve(shard, party);
-        }
-        Ok(())
+        parties
+            .iter()
+            .try_for_each(|party| self.involve_if_on_record(shard, party))
     }
 
     /// The map of a shard, pinned before its log is opened, so that the log covers what the map names.
-    fn map_first(&mut self, shard: u32) -> Result<&MapReader, ConsumerError> {
-        if !self.maps.contains_key(&shard) {
-            let map = self
-                .ledger
-                .map_reader(shard)?
-                .ok_or(ConsumerError::NoMap { shard })?;
-            let (folded, wanted) = (self.folded_on(shard), map.leaf().checkpoint.size.0);
-            if folded < wanted {
-                return Err(ConsumerError::Behind {
-                    shard,
-                    folded,
-                    wanted,
-                });
+    fn map(&mut self, shard: u32) -> Result<&MapReader, ConsumerError> {
+        let folded = self.folded_on(shard);
+        match self.maps.entry(shard) {
+            Slot::Occupied(slot) => Ok(slot.into_mut()),
+            Slot::Vacant(slot) => {
+                let map = self.ledger.map_reader(shard)?;
+                let map = map.ok_or(ConsumerError::NoMap { shard })?;
+                let wanted = map.leaf().checkpoint.size.0;
+                if folded < wanted {
+                    return Err(ConsumerError::Behind {
+                        shard,
+                        folded,
+                        wanted,
+                    });
+                }
+                Ok(slot.insert(map))
             }
-            self.maps.insert(shard, map);
         }
-        Ok(&self.maps[&shard])
     }
 
     fn folded_on(&self, shard: u32) -> u64 {
@@ -179,7 +179,7 @@ impl<'a> Gathering<'a> {
 
     /// Leaves that the map of a shard covers.
     pub(crate) fn covered(&mut self, shard: u32) -> Result<u64, ConsumerError> {
-        Ok(self.map_first(shard)?.leaf().checkpoint.size.0)
+        Ok(self.map(shard)?.leaf().checkpoint.size.0)
     }
 
     /// Genesis, checkpoint and map of a shard, once.
@@ -187,7 +187,7 @@ impl<'a> Gathering<'a> {
         if !self.shards.insert(shard) {
             return Ok(());
         }
-        let map = self.map_first(shard)?;
+        let map = self.map(shard)?;
         let (checkpoint, leaf) = (map.note().to_owned(), map.leaf_text().to_owned());
         let (covered, path) = (map.leaf().checkpoint.size, map.inclusion()?);
         let reader = self.logs.log(shard)?.reader();
@@ -202,16 +202,13 @@ impl<'a> Gathering<'a> {
         let genesis_path = reader.inclusion(LeafIndex(0))?;
         self.builder.shard(shard, reader.note(), &genesis, genesis_path);
         self.builder.map(shard, part);
-        // The operator signs registry and erasure entries, so its keys are always asked for.
-        let operator = Name::new(OPERATOR).expect("a valid name");
-        self.involve(shard, &operator);
         Ok(())
     }
 
     /// The map path of a label whose leaves, as the index has them, are these.
     fn all_of(&mut self, shard: u32, label: &Label, leaves: &[LeafRef]) -> Result<MapPath, ConsumerError> {
         let covered = self.covered(shard)?;
-        let found = self.map_first(shard)?.find(label)?;
+        let found = self.map(shard)?.find(label)?;
         let named = leaves.iter().filter(|leaf| leaf.index.0 < covered).count() as u64;
         let counted = found.value.map_or(0, |value| value.count);
         if named == counted {
@@ -251,18 +248,29 @@ impl<'a> Gathering<'a> {
         let ContentEvidence::Opened { json, .. } = content else {
             return Ok(());
         };
-        let Some(recipient) = recipient_of(json) else {
+        match recipient_of(json) {
+            Some(recipient) => self.involve_if_on_record(shard, &recipient),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows a party that need not have signed anything, if the shard's log has registry entries of it. There is nothing to
+    /// show of any other: it is not registered.
+    fn involve_if_on_record(&mut self, shard: u32, party: &Name) -> Result<(), ConsumerError> {
+        if !self.named.insert((shard, party.clone())) {
             return Ok(());
-        };
-        if self.recipients.insert((shard, recipient.clone())) {
-            let found = self.map_first(shard)?.find(&party_label(&recipient))?;
-            if found.value.is_some() {
-                self.involve(shard, &recipient);
-            }
+        }
+        let label = party_label(party);
+        // Both are asked: where the index lacks what the map counts, that is told once the entries are gathered.
+        let is_on_record = self.map(shard)?.find(&label)?.value.is_some()
+            || !self.registry_entries(shard, &label)?.is_empty();
+        if is_on_record {
+            self.involve(shard, party);
         }
         Ok(())
     }
 
+    /// Whoever signed a batch that is shown, or has registry entries.
     fn involve(&mut self, shard: u32, party: &Name) {
         let one = (shard, party.clone());
         // The recovery key stands in the genesis entry and has no registry entries.
@@ -282,10 +290,7 @@ impl<'a> Gathering<'a> {
 
     fn party(&mut self, shard: u32, party: Name) -> Result<(), ConsumerError> {
         let label = party_label(&party);
-        let size = self.logs.log(shard)?.reader().size();
-        let mut leaves = self.projections.leaves_on(shard, &label)?;
-        // Folded since the log was pinned: later than this dossier's checkpoint.
-        leaves.retain(|at| at.index.0 < size.0);
+        let leaves = self.registry_entries(shard, &label)?;
         let path = self.all_of(shard, &label, &leaves)?;
         for at in &leaves {
             let log = self.logs.log(shard)?;
@@ -296,6 +301,15 @@ impl<'a> Gathering<'a> {
         }
         self.builder.party(shard, party, path);
         Ok(())
+    }
+
+    /// A party's registry entries under this dossier's checkpoint of the shard.
+    fn registry_entries(&mut self, shard: u32, label: &Label) -> Result<Vec<LeafRef>, ConsumerError> {
+        let size = self.logs.log(shard)?.reader().size();
+        let mut leaves = self.projections.leaves_on(shard, label)?;
+        // Folded since the log was pinned: later than that.
+        leaves.retain(|at| at.index.0 < size.0);
+        Ok(leaves)
     }
 
     /// Where a leaf is; tells the builder its batch, and asks for the keys of whoever signed that.

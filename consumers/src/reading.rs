@@ -4,9 +4,9 @@
 //! the dossier, wording for people.
 //!
 //! Trust: the dossier's checks. "Never" says what is on record, by the word of those who signed it: an event that was never
-//! recorded, or that names another recipient than the true one, is not seen. So it is said only where every event that the
-//! customer maps cover can be read, and each recipient is a party that the registry knows: two names for one
-//! organisation are the operator's public lie then.
+//! recorded, or that names another recipient than the true one, is not seen. So it is said only where every event in the
+//! dossier can be read, also those that came after the customer maps, and each recipient is a party that the registry
+//! knows: two names for one organisation are the operator's public lie then.
 
 use sharetrail_proof::dossier::{VerifiedContent, VerifiedDossier, VerifiedEvent};
 use sharetrail_proof::hash::LeafIndex;
@@ -116,8 +116,6 @@ impl Found {
         let (shard, index) = (event.shard, event.index);
         let json = match &event.content {
             VerifiedContent::Opened(json) => json,
-            // What no map covers came after the time up to which anything is said.
-            _ if !event.covered => return,
             VerifiedContent::Erased => {
                 let generation = event.generation;
                 return self.because(Reason::Erased { generation });
@@ -125,10 +123,7 @@ impl Found {
             VerifiedContent::Unreadable => return self.because(Reason::Unreadable { shard, index }),
         };
         let Ok(content) = sharetrail_schemas::read(json.as_bytes()) else {
-            if event.covered {
-                self.because(Reason::Malformed { shard, index });
-            }
-            return;
+            return self.because(Reason::Malformed { shard, index });
         };
         let Some(recipient) = content.data().recipient() else {
             return;
@@ -140,7 +135,7 @@ impl Found {
             (false, true) => {}
             (false, false) => {
                 let is_known = Name::new(recipient).is_ok_and(|name| is_registered(&name));
-                if event.covered && !is_known {
+                if !is_known {
                     let recipient = recipient.to_owned();
                     self.because(Reason::RecipientNotRegistered {
                         shard,
@@ -225,8 +220,7 @@ mod tests {
     }
 
     fn collected(index: u64) -> VerifiedEvent {
-        let data =
-            json!({ "categories": ["pd:Name"], "purposes": ["dpv:Marketing"], "origin": "customer" });
+        let data = json!({ "categories": ["pd:Name"], "purposes": ["dpv:Marketing"], "origin": "customer" });
         opened(index, Kind::DataCollected, &data)
     }
 
@@ -254,7 +248,10 @@ mod tests {
     #[test]
     fn never_is_said_where_every_event_opens_and_all_are_registered() {
         assert_eq!(said(&[], BOTH), never());
-        assert_eq!(said(&[collected(3), shared(4, "mailhouse.example")], BOTH), never());
+        assert_eq!(
+            said(&[collected(3), shared(4, "mailhouse.example")], BOTH),
+            never()
+        );
     }
 
     /// The fault: an event that says so is outweighed by others that cannot be read.
@@ -283,7 +280,10 @@ mod tests {
                 Kind::DataTransferred,
                 json!({ "recipient": to, "categories": ["pd:Name"], "purposes": ["dpv:Marketing"] }),
             ),
-            (Kind::DataReceived, json!({ "recipient": to, "disclosure": "share-1" })),
+            (
+                Kind::DataReceived,
+                json!({ "recipient": to, "disclosure": "share-1" }),
+            ),
             (
                 Kind::DataAccessed,
                 json!({ "recipient": to, "categories": ["pd:Name"], "purposes": ["dpv:Marketing"] }),
@@ -343,12 +343,17 @@ mod tests {
             index: LeafIndex(4),
             recipient: "mailhouse.example".to_owned(),
         };
-        assert_eq!(
-            said(&[shared(4, "mailhouse.example")], &["broker.example"]),
-            cannot_say(&[reason])
-        );
+        for covered in [true, false] {
+            let mut one = shared(4, "mailhouse.example");
+            one.covered = covered;
+            assert_eq!(
+                said(&[one], &["broker.example"]),
+                cannot_say(std::slice::from_ref(&reason))
+            );
+        }
     }
 
+    /// The fault: "never" beside an event that is on record and may say otherwise, because it came after the customer map.
     #[test]
     fn what_cannot_be_read_may_say_anything() {
         let (shard, index) = (0, LeafIndex(3));
@@ -360,19 +365,18 @@ mod tests {
                 Reason::Malformed { shard, index },
             ),
         ] {
-            let mut one = event(3, content);
-            assert_eq!(
-                said(&[one.clone()], BOTH),
-                cannot_say(std::slice::from_ref(&reason))
-            );
-            // Later than the time up to which anything is said.
-            one.covered = false;
-            assert_eq!(said(&[one], BOTH), never());
+            for covered in [true, false] {
+                let mut one = event(3, content.clone());
+                one.covered = covered;
+                assert_eq!(said(&[one], BOTH), cannot_say(std::slice::from_ref(&reason)));
+            }
         }
+        let mut late = collected(3);
+        late.covered = false;
+        assert_eq!(said(&[late], BOTH), never());
         let mut nameless = recipient("mailhouse.example");
         nameless["id"].take();
-        let data =
-            json!({ "recipient": nameless, "categories": ["pd:Name"], "purposes": ["dpv:Marketing"] });
+        let data = json!({ "recipient": nameless, "categories": ["pd:Name"], "purposes": ["dpv:Marketing"] });
         assert_eq!(
             said(&[opened(3, Kind::DataShared, &data)], BOTH),
             cannot_say(&[Reason::Malformed { shard, index }])
@@ -385,6 +389,9 @@ mod tests {
             event(3, VerifiedContent::Erased),
             event(4, VerifiedContent::Erased),
         ];
-        assert_eq!(said(&events, BOTH), cannot_say(&[Reason::Erased { generation: 0 }]));
+        assert_eq!(
+            said(&events, BOTH),
+            cannot_say(&[Reason::Erased { generation: 0 }])
+        );
     }
 }

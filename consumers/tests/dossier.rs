@@ -69,6 +69,8 @@ fn that_there_is_nothing_is_proven() {
             assert!(verified.generations.is_empty() && verified.events.is_empty());
             assert_eq!((verified.absence.generation, verified.maps.len()), (0, 1));
             assert!(verified.as_of() > 0);
+            // Nobody signed anything here.
+            assert_eq!(verified.parties, []);
         }
         let ledger = place.open();
         let mut other = dossier(&ledger, &projections, &ledger.vault().unwrap(), "nobody").unwrap();
@@ -93,7 +95,10 @@ fn what_came_after_the_map_is_shown_and_told_apart() {
     // Somebody of whom the map knows nothing yet.
     let verified = proven(&place, &projections, "customer-4");
     let covered: Vec<bool> = verified.events.iter().map(|event| event.covered).collect();
-    assert_eq!((verified.generations.len(), covered.as_slice()), (1, &[false][..]));
+    assert_eq!(
+        (verified.generations.len(), covered.as_slice()),
+        (1, &[false][..])
+    );
     place.at_work(support::map);
     let verified = proven(&place, &projections, "customer-4");
     assert!(verified.events.iter().all(|event| event.covered));

@@ -85,7 +85,10 @@ fn a_certificate_proves_an_erasure_that_is_on_record() {
     assert!(other.verify(&policy).unwrap_err().is_disproof());
     for (customer, generation) in [("customer-1", 1), ("customer-2", 0), ("nobody", 0)] {
         let refused = certificate(&ledger, &projections, &vault, customer, generation);
-        assert!(matches!(refused, Err(ConsumerError::NotErased { .. })), "{customer}");
+        assert!(
+            matches!(refused, Err(ConsumerError::NotErased { .. })),
+            "{customer}"
+        );
     }
 }
 
@@ -131,11 +134,21 @@ fn an_erasure_after_the_map_has_no_certificate_yet() {
     assert!(refused.is_not_covered(), "{refused}");
     let verified = proven(&place, &projections, "customer-1", &[]);
     let generation = &verified.generations[0];
-    assert_eq!((generation.erased_at.is_some(), generation.erasure_covered), (true, false));
-    assert_eq!(place.trail(&projections, "customer-1").generations[0].erased_by, None);
+    assert_eq!(
+        (generation.erased_at.is_some(), generation.erasure_covered),
+        (true, false)
+    );
+    assert_eq!(
+        place.trail(&projections, "customer-1").generations[0].erased_by,
+        None
+    );
     place.at_work(map);
     certificate(&ledger, &projections, &vault, "customer-1", 0).unwrap();
-    assert!(place.trail(&projections, "customer-1").generations[0].erased_by.is_some());
+    assert!(
+        place.trail(&projections, "customer-1").generations[0]
+            .erased_by
+            .is_some()
+    );
 }
 
 /// The fault: "never" is said of a party that may stand in an event by another name; or is not said where it could be.
@@ -143,12 +156,30 @@ fn an_erasure_after_the_map_has_no_certificate_yet() {
 fn never_is_said_once_everybody_is_registered() {
     let place = TestLedger::new(2);
     let (broker, house) = (name("broker.example"), name("mailhouse.example"));
-    place.record(story("customer-1").into_iter().chain([consent("customer-2", "only")]));
+    place.record(
+        story("customer-1")
+            .into_iter()
+            .chain([consent("customer-2", "only")]),
+    );
     let said = |customer: &str, party: &Name| {
         let projections = place.project(StoreKind::Fjall);
         let verified = proven(&place, &projections, customer, &[broker.clone(), house.clone()]);
         never_shared(&verified, party)
     };
+    // Whoever has nothing on record in the registry is not in the dossier, though it was asked for, or named by an event.
+    for customer in ["customer-1", "nobody"] {
+        let verified = proven(
+            &place,
+            &place.project(StoreKind::Fjall),
+            customer,
+            &[broker.clone(), house.clone()],
+        );
+        let mut parties = verified.parties.iter().map(|one| &one.party);
+        assert!(
+            parties.all(|party| ![&broker, &house].contains(&party)),
+            "{customer}"
+        );
+    }
     let Disclosure::CannotSay { reasons } = said("customer-1", &broker) else {
         panic!("nobody is registered")
     };
@@ -161,7 +192,10 @@ fn never_is_said_once_everybody_is_registered() {
         });
     }
     for customer in ["customer-1", "customer-2", "nobody"] {
-        assert!(matches!(said(customer, &broker), Disclosure::Never { .. }), "{customer}");
+        assert!(
+            matches!(said(customer, &broker), Disclosure::Never { .. }),
+            "{customer}"
+        );
     }
     let Disclosure::Shared { events } = said("customer-1", &house) else {
         panic!("three events say so")

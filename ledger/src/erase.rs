@@ -121,7 +121,7 @@ impl Keeper {
 
     /// Destroys at once the keys of all labels that a log says are erased. The key-encryption key is exchanged later.
     pub(crate) fn note(&self, erased: &[(Label, u32)]) -> Result<(), LedgerError> {
-        let destroyed = self.in_turn(|| self.vault.destroy(erased, &|step| self.step(step)))?;
+        let destroyed = self.in_turn(|| self.vault.destroy(erased, false, &|step| self.step(step)))?;
         if destroyed > 0 {
             self.say(format!(
                 "vault: destroyed {destroyed} keys of customers whose erasure is on record"
@@ -148,7 +148,7 @@ impl Keeper {
         self.in_turn(|| {
             let waiting = held(&self.waiting).clone();
             let done = |step| self.step(step);
-            self.vault.destroy(&waiting, &done)?;
+            self.vault.destroy(&waiting, true, &done)?;
             if self.vault.rotation_is_due() {
                 self.vault.rotate(&done)?;
             }
@@ -168,8 +168,8 @@ impl Keeper {
         }
         if !self.vault.opens()? {
             self.say(
-                "vault: no customer's key opens under the key-encryption key: is the vault an old copy? `sharetrail restore` \
-                 takes keys from a newer one"
+                "vault: no customer's key opens under the key-encryption key: is the vault an old copy, or another host's? \
+                 `sharetrail restore` takes keys from a newer one of this host"
                     .into(),
             );
         }
@@ -308,24 +308,55 @@ impl Erasures {
 impl Engine {
     /// Erases a customer's label for good: no key of it is granted any more, the erasure is put on record, and the key is
     /// destroyed. On a distributed bus this waits until every lease on the key has ended, about a minute. Interrupted, it
-    /// is finished at the next start; asked again, it gives where the erasure is on record.
+    /// is finished by [`Engine::finish_erasures`], or when it is asked again; then it gives where the erasure is on record.
     ///
     /// # Errors
-    /// [`LedgerError::Invalid`] if the label is known under another generation, or another host leads shard 0 and must be
-    /// asked.
+    /// [`LedgerError::Invalid`] if the label is known under another generation or never had a key here, or another host
+    /// leads shard 0 and must be asked.
     pub fn erase(&self, label: &Label, generation: u32) -> Result<Erased, LedgerError> {
+        let erased = self.erase_unless(label, generation, &|_| (), &AtomicBool::new(false))?;
+        erased.ok_or_else(|| LedgerError::Stopped("it ended while leases were waited for".into()))
+    }
+
+    /// As [`Engine::erase`], for somebody who watches. `waiting`: told how long leases are waited for, before they are.
+    /// `stop`: set by whoever wants it to end while it waits; then nothing is given, and nothing is on record yet. It stays
+    /// noted: no key is granted, and it is finished like one that was interrupted otherwise.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`].
+    pub fn erase_unless(
+        &self,
+        label: &Label,
+        generation: u32,
+        waiting: &dyn Fn(Duration),
+        stop: &AtomicBool,
+    ) -> Result<Option<Erased>, LedgerError> {
         if !self.leads_vault() {
             let text = "another host leads shard 0, and erasures are carried out there";
             return Err(LedgerError::Invalid(text.into()));
         }
-        if self.intend(*label, generation)? {
-            std::thread::sleep(self.erasures().left(*label, self.leases()));
+        if self.intend(*label, generation)? && !self.wait_out(*label, waiting, stop) {
+            return Ok(None);
         }
         let erased = self.carry_out(*label, generation)?;
         if erased.rotated {
             self.erasures().done(*label);
         }
-        Ok(erased)
+        Ok(Some(erased))
+    }
+
+    /// Waits until every lease on a key of the label has ended; whether it has, or was told to stop.
+    fn wait_out(&self, label: Label, waiting: &dyn Fn(Duration), stop: &AtomicBool) -> bool {
+        let leases = self.leases();
+        let mut left = self.erasures().left(label, leases);
+        if !left.is_zero() {
+            waiting(left);
+        }
+        while !left.is_zero() && !stop.load(Ordering::Acquire) {
+            std::thread::sleep(left.min(TICK));
+            left = self.erasures().left(label, leases);
+        }
+        left.is_zero()
     }
 
     /// Goes on with erasures that were asked for and are not done, as far as it can now; what cannot be done is told as a
@@ -378,6 +409,10 @@ impl Engine {
                 "label {label} was erased as generation {other} of its customer, not {generation}"
             ))),
             Some(_) => Ok(false),
+            None if !self.vault().knows(&label)? => Err(LedgerError::Invalid(format!(
+                "the vault never had a key of label {label}, so there is nothing to destroy; if events are on record under it, \
+                 bring the vault back with `sharetrail restore` first"
+            ))),
             None => {
                 self.keeper().intend(&label, generation)?;
                 // From here on its leases count.

@@ -137,7 +137,9 @@ fn bring_keys(
         brought += adopted.taken;
         if adopted.unopened > 0 {
             notice(format!(
-                "vault: {} keys in {} are missing here and do not open: that copy is older than the key-encryption key, which                  is exchanged at each erasure",
+                "vault: {} keys in {} are missing here and do not open: that copy is older than the key-encryption key, which \
+                 is exchanged at each erasure; or it is another host's folder, and each host has a key-encryption key of its \
+                 own",
                 adopted.unopened,
                 copy.vault().display()
             ));

@@ -452,3 +452,31 @@ fn a_missing_or_foreign_key_is_refused() {
     assert!(!key.exists());
     assert_eq!(fs::read(made.root.join("map/0/checkpoint")).unwrap(), note);
 }
+
+/// The fault: one shard's checkpoint that cannot be read keeps all shards from their roots.
+#[test]
+fn a_shard_that_cannot_be_read_does_not_keep_the_others_from_their_roots() {
+    let place = TestLedger::new(2);
+    let engine = place.start();
+    let checkpoint = place.root.join("log/0/checkpoint");
+    let note = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, b"").unwrap();
+    assert!(map(&engine).is_err());
+    assert!(!place.root.join("map/0/checkpoint").exists());
+    assert!(place.root.join("map/1/checkpoint").exists());
+    fs::write(&checkpoint, note).unwrap();
+    map(&engine).unwrap();
+    assert!(place.root.join("map/0/checkpoint").exists());
+    engine.stop().unwrap();
+}
+
+/// The fault: a published map log that contradicts the one that was signed looks well at a glance.
+#[test]
+fn a_map_log_that_is_not_the_one_that_was_signed_shows_in_the_status() {
+    let (made, other) = (with_roots(2), with_roots(2));
+    let published = |place: &TestLedger| place.root.join("map/0/checkpoint");
+    fs::copy(published(&other), published(&made)).unwrap();
+    let told = status(&made.open()).unwrap();
+    let map = told.shards[0].map.as_ref().unwrap();
+    assert_eq!(map.problems.len(), 1, "{:?}", map.problems);
+}

@@ -29,6 +29,18 @@ pub enum PublishError {
         /// Where the other is, once it is sealed.
         leaf: Option<LeafIndex>,
     },
+    /// The event is on record under a label of its customer that was erased since; it is not recorded under the next.
+    #[error(
+        "the event with source {source_uri:?} and id {id:?} was recorded (leaf {leaf}) before its customer was erased; it is not recorded again. Give a new one another id"
+    )]
+    Erased {
+        /// The event's source.
+        source_uri: String,
+        /// The event's id.
+        id: String,
+        /// Where it is.
+        leaf: LeafIndex,
+    },
     /// The sequencer refused the event's batch.
     #[error("rejected: {reason}")]
     Rejected {
@@ -75,20 +87,28 @@ impl PublishError {
     pub fn is_about_the_event(&self) -> bool {
         matches!(
             self,
-            Self::Content(_) | Self::Event(_) | Self::Conflict { .. } | Self::Rejected { .. } | Self::Label
+            Self::Content(_)
+                | Self::Event(_)
+                | Self::Conflict { .. }
+                | Self::Erased { .. }
+                | Self::Rejected { .. }
+                | Self::Label
         )
     }
 
     /// Whether the event was looked at and refused, rather than not looked at.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::Rejected { .. })
+        matches!(
+            self,
+            Self::Conflict { .. } | Self::Erased { .. } | Self::Rejected { .. }
+        )
     }
 
     /// The field that is at fault, if it is one.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::Content(error) | Self::Event(EventError::Content(error)) => error.field(),
-            Self::Conflict { .. } => Some("id"),
+            Self::Conflict { .. } | Self::Erased { .. } => Some("id"),
             _ => None,
         }
     }

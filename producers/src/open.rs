@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use sharetrail_ledger::bus::Bus;
 use sharetrail_ledger::remote::{Remote, VerifiedHeads};
-use sharetrail_ledger::{Chain, Engine, Facts, Grants, Ledger, ShardView, keys};
+use sharetrail_ledger::{Chain, Engine, Facts, Grants, Ledger, ShardView, Vault, keys};
 use sharetrail_proof::hash::Hash;
 use sharetrail_proof::name::{ChainId, Name};
 use sharetrail_proof::note::NoteSigner;
@@ -49,6 +49,8 @@ struct Parts {
     notices: Arc<Notices>,
     /// Where its folder is at hand and level with the log: there repeats are compared and receipts are proven.
     ledger: Option<Ledger>,
+    /// Beside it.
+    vault: Option<Arc<Vault>>,
     /// Where everything goes over the bus.
     remote: Option<Arc<Remote>>,
 }
@@ -97,6 +99,7 @@ impl Publisher {
             index,
             notices: Arc::default(),
             ledger: Some(ledger),
+            vault: Some(Arc::clone(engine.vault())),
             remote: None,
         };
         put_together(parts, delivery)
@@ -133,6 +136,7 @@ impl Publisher {
             index: Arc::new(index),
             notices: Arc::new(notices),
             ledger: None,
+            vault: None,
             remote: Some(Arc::clone(remote)),
         };
         put_together(parts, Delivery::Kept(shards, Hearing::Bus(heads)))
@@ -164,7 +168,11 @@ fn put_together(parts: Parts, delivery: Delivery) -> Result<Publisher, PublishEr
         facts: Arc::clone(&parts.facts),
         producer: parts.producer.clone(),
         grants: Arc::clone(&parts.grants),
-        repeats: parts.ledger.clone().map_or(Repeats::Index, Repeats::Archive),
+        repeats: parts
+            .ledger
+            .clone()
+            .zip(parts.vault.clone())
+            .map_or(Repeats::Index, |(ledger, vault)| Repeats::Archive(ledger, vault)),
         notices: Arc::clone(&parts.notices),
         stopping: Arc::clone(&stopping),
     };

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
-use sharetrail_ledger::{Facts, Grant, Grants, Leased, Ledger, LedgerError, Reader};
+use sharetrail_ledger::{Facts, Grant, Grants, Leased, Ledger, LedgerError, Reader, Vault};
 use sharetrail_proof::customer::{Sealer, commitments, verify_label};
 use sharetrail_proof::entry::{EVENT_BYTES, Entry, EventEntry};
 use sharetrail_proof::hash::Hash;
@@ -101,6 +101,8 @@ fn refuse_all(chunk: &Chunk, reason: &str) -> Prepared {
 
 struct Customer {
     label: Label,
+    /// How often the customer was erased before.
+    generation: u32,
     sealer: Sealer,
     /// When its keys must be asked for again.
     until: Option<Instant>,
@@ -110,12 +112,17 @@ impl Customer {
     fn is_leased(&self) -> bool {
         self.until.is_none_or(|until| Instant::now() < until)
     }
+
+    /// Whether this was the customer's label before an erasure.
+    fn had(&self, label: &Label, customer: &str, vault: &Vault) -> bool {
+        (0..self.generation).any(|generation| vault.label(customer, generation) == *label)
+    }
 }
 
 /// Where a repeat is compared with what is on record.
 pub(crate) enum Repeats {
-    /// With the content in the archive.
-    Archive(Ledger),
+    /// With the content in the archive; the vault knows the labels that a customer had before.
+    Archive(Ledger, Arc<Vault>),
     /// With the content's MAC in the index; there is no archive here.
     Index,
 }
@@ -268,6 +275,7 @@ impl Workshop {
         }
         Ok(Customer {
             label: grant.label,
+            generation: grant.generation,
             sealer: grant.key.sealer(),
             until,
         })
@@ -330,15 +338,22 @@ impl Workshop {
         mac: ContentMac,
     ) -> Result<Ready, PublishError> {
         let is_same = match &self.around.repeats {
-            Repeats::Archive(ledger) => {
+            Repeats::Archive(ledger, vault) => {
                 let leaf = reader(ledger, recorded)?.leaf(recorded.index)?;
-                let opened = match Entry::parse(&leaf.entry) {
+                match Entry::parse(&leaf.entry) {
                     Ok(Entry::Event(entry)) if entry.label == customer.label => {
-                        customer.sealer.open(&entry, &leaf.sealed).ok()
+                        let opened = customer.sealer.open(&entry, &leaf.sealed);
+                        opened.is_ok_and(|opened| opened.content == content.bytes())
                     }
-                    _ => None,
-                };
-                opened.is_some_and(|opened| opened.content == content.bytes())
+                    Ok(Entry::Event(entry)) if customer.had(&entry.label, content.customer(), vault) => {
+                        return Err(PublishError::Erased {
+                            source_uri: content.source().to_owned(),
+                            id: content.id().to_owned(),
+                            leaf: recorded.index,
+                        });
+                    }
+                    _ => false,
+                }
             }
             // A row without a MAC says nothing of the content: refusing is safe, passing over would lose an event.
             Repeats::Index => recorded.mac == Some(mac),

@@ -14,7 +14,7 @@ use support::{THEN, TestLedger, erase, event, line, name, publisher, record, rou
 fn only_the_event_at_fault_is_refused() {
     for shards in [1, 2] {
         let place = TestLedger::new(shards);
-        let engine = place.start();
+        let engine = place.start_keeping_keys();
         let publisher = publisher(&engine);
         let first: Vec<u8> = (0..10)
             .flat_map(|n| line(&format!("customer-{n}"), &format!("first-{n}"), THEN))
@@ -37,12 +37,47 @@ fn only_the_event_at_fault_is_refused() {
     }
 }
 
+/// The fault: a publisher that has an erased customer's key at hand loses their events in silence, records them under the
+/// label that was erased, or never gets the next one; or what was erased is recorded a second time.
+#[test]
+fn who_was_erased_goes_on_as_somebody_new() {
+    let place = TestLedger::new(1);
+    let engine = place.start();
+    let publisher = publisher(&engine);
+    let sealed =
+        |customer: &str, id: &str| wait(publisher.publish(event(customer, id, THEN)).unwrap().sealed());
+    sealed("customer-1", "e-1").unwrap();
+    let label = engine.vault().label("customer-1", 0);
+    assert!(engine.erase(&label, 0).unwrap().rotated);
+    // Sealed under the key that was at hand: refused, and told.
+    assert!(matches!(
+        sealed("customer-1", "e-2"),
+        Err(PublishError::Rejected { .. })
+    ));
+    sealed("customer-1", "e-2").unwrap();
+    // What was recorded before the erasure, and another customer's event of the same name.
+    assert!(matches!(
+        sealed("customer-1", "e-1"),
+        Err(PublishError::Erased { .. })
+    ));
+    assert!(matches!(
+        sealed("customer-2", "e-1"),
+        Err(PublishError::Conflict { .. })
+    ));
+    assert!(sealed("customer-1", "e-2").is_ok());
+    publisher.close().unwrap();
+    assert_eq!(place.events(), 2);
+    let living = engine.vault().generations("customer-1").unwrap();
+    assert!(living.len() == 2 && living[0].key.is_none() && living[1].key.is_some());
+    engine.stop().unwrap();
+}
+
 /// The fault: a chain that was set back before anything of it was on record goes on with the number after the refused
 /// one, which never follows; everybody waits for ever.
 #[test]
 fn the_first_batch_of_a_chain_can_be_refused() {
     let place = TestLedger::new(1);
-    let engine = place.start();
+    let engine = place.start_keeping_keys();
     let till = name("till");
     keys::add_producer(&engine, &till).unwrap();
     // The vault must know the customer, so that its key is still given out after the erasure is on record.
@@ -73,7 +108,7 @@ fn the_first_batch_of_a_chain_can_be_refused() {
 fn refusals_in_many_batches_in_flight_end() {
     for round in 0..rounds(6) {
         let place = TestLedger::new(1);
-        let engine = place.start();
+        let engine = place.start_keeping_keys();
         let publisher = publisher(&engine);
         let first: Vec<u8> = (0..20)
             .flat_map(|n| line(&format!("customer-{n}"), &format!("first-{n}"), THEN))

@@ -59,7 +59,7 @@ fn whose(page: &mut Page, verified: &VerifiedDossier) {
     let (customer, absence) = (&verified.customer, &verified.absence);
     if verified.generations.is_empty() {
         page.holds(&format!(
-            "Nothing is on record about {customer} up to {}: the label that this customer would have is proven, and the \
+            "Nothing is on record about {customer}, as sealed at {}: the label that this customer would have is proven, and the \
              customer map of shard {} does not hold it",
             utc(verified.as_of()),
             absence.shard
@@ -74,9 +74,9 @@ fn whose(page: &mut Page, verified: &VerifiedDossier) {
 
 /// Up to where a shard's map says that everything is there, and on whose word.
 fn complete(map: &VerifiedMap) -> String {
-    let (covered, time) = (counted(map.leaf.checkpoint.size.0, "leaf"), utc(map.leaf.time));
+    let (covered, time) = (number(map.leaf.checkpoint.size.0), utc(map.leaf.time));
     format!(
-        "Complete: all that the first {covered} of shard {} hold, up to {time}, {}",
+        "Complete up to leaf {covered} of shard {}, as sealed at {time}: {}",
         map.shard.index(),
         word(map)
     )
@@ -262,7 +262,8 @@ pub(super) fn reading(page: &mut Page, reading: &Reading) {
     match &reading.disclosure {
         Disclosure::Never { up_to, mentions } => {
             page.holds(&format!(
-                "Never shared with {party} up to {}: every event can be read, every recipient is registered, and none is it",
+                "Never shared with {party}, complete as sealed at {}: every event can be read, every recipient is \
+                 registered, and none is it",
                 utc(*up_to)
             ));
             if !mentions.is_empty() {
@@ -271,7 +272,10 @@ pub(super) fn reading(page: &mut Page, reading: &Reading) {
             }
         }
         Disclosure::Shared { events } => {
-            page.fails(0, &format!("{party} has data of this customer, as these events say:"));
+            page.fails(
+                0,
+                &format!("{party} has data of this customer, as these events say:"),
+            );
             places(page, events);
         }
         Disclosure::CannotSay { reasons } => {
@@ -307,7 +311,7 @@ fn why(reason: &Reason) -> String {
             "{} discloses to {recipient}, which is not shown to be registered",
             place(*shard, *index)
         ),
-        other => format!("{other:?}"),
+        _ => "for another reason; `sharetrail verify` of a newer version may tell it".to_owned(),
     }
 }
 

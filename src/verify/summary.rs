@@ -101,7 +101,7 @@ fn why(reason: &Reason) -> Value {
         } => {
             json!({ "reason": "recipient_not_registered", "shard": shard, "index": index, "recipient": recipient })
         }
-        other => json!({ "reason": format!("{other:?}") }),
+        _ => json!({ "reason": "other" }),
     }
 }
 

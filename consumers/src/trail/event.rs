@@ -299,7 +299,10 @@ pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Resu
 
 /// Writes a value as people read it, where there is one.
 #[allow(clippy::ref_option, reason = "serde hands over a reference to the field")]
-pub(super) fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shown_if_any<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),

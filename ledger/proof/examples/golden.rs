@@ -12,7 +12,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
-use support::Ledger;
+use support::{Ledger, party_named};
 
 /// Somebody whose generations 0, 1 and 2 live on shards 0, 1 and 0 of two.
 const CUSTOMER: &str = "customer-1";
@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A customer who was erased, came back, and did something more after the last map root.
+/// A customer who was erased, came back, and did something more after the last map root; and a recipient that is
+/// registered and signs nothing.
 fn ledger() -> Ledger {
     let (mut ledger, till) = Ledger::with_till(2);
     ledger.seal();
@@ -53,6 +54,7 @@ fn ledger() -> Ledger {
     ledger.erase(CUSTOMER, 0);
     ledger.record(&till, "alice", 0, 0..1);
     ledger.record(&till, CUSTOMER, 1, 2..4);
+    ledger.register(&[("insurer", party_named("Insurer AG"))]);
     ledger.seal();
     ledger.record(&till, CUSTOMER, 1, 4..5);
     ledger

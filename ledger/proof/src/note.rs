@@ -25,6 +25,9 @@ pub const MAX_NOTE_BYTES: usize = 60_000;
 /// The most signature lines a note may have.
 pub const MAX_SIGNATURES: usize = 64;
 
+/// The largest timestamp of a cosignature, so that it fits a signed number (C2SP tlog-cosignature).
+const MAX_TIME: u64 = i64::MAX.unsigned_abs();
+
 const ED25519: u8 = 0x01;
 const COSIGNATURE_V1: u8 = 0x04;
 
@@ -408,7 +411,7 @@ impl<'a> Note<'a> {
             .map_err(|_| wrong())
     }
 
-    /// Checks that `key` cosigned the text, and says when: Unix seconds (C2SP tlog-cosignature v1).
+    /// Checks that `key` cosigned the text, and says when: Unix seconds (C2SP tlog-cosignature v1), below 2^63.
     pub fn cosigned(&self, key: &VerifierKey) -> Result<u64, NoteError> {
         let line = self.line_of(key)?;
         let wrong = || NoteError::BadSignature {
@@ -420,6 +423,9 @@ impl<'a> Note<'a> {
             return Err(wrong());
         }
         let time = u64::from_be_bytes(*time);
+        if time > MAX_TIME {
+            return Err(wrong());
+        }
         let signature = Signature::from_slice(signature).map_err(|_| wrong())?;
         key.key
             .verify_strict(cosigned_message(self.text, time).as_bytes(), &signature)

@@ -5,7 +5,7 @@ mod support;
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::hash::{Hash, TreeSize};
 use sharetrail_proof::name::{LedgerId, Shard};
-use sharetrail_proof::note::{NoteError, NoteSigner};
+use sharetrail_proof::note::{KeyKind, NoteError, NoteSigner, VerifierKey};
 use sharetrail_proof::policy::{MAX_POLICY_LINES, Policy, PolicyError};
 
 use support::{LEDGER, TIME, Witness, ledger_id, name, signer};
@@ -346,9 +346,42 @@ fn an_auditor_signs_with_a_cosignature_key() {
     assert!(matches!(found, Err(PolicyError::Line { line: 2, .. })));
 }
 
-/// The example's policy with two auditors, the second of which is a witness too.
+/// What is cosigned does not hold the signer's name, so one key under two names would let a witness, who saw a checkpoint,
+/// speak as an auditor, who recomputed it.
+#[test]
+fn an_auditors_public_key_stands_in_a_policy_once() {
+    let auditor = |public: &[u8; 32]| {
+        let key = VerifierKey::new("auditor.example", KeyKind::Cosignature, public).unwrap();
+        format!("#sharetrail auditor {key}\n")
+    };
+    let renamed = auditor(witness("a1").verifier.public());
+    let (log, of_the_log) = (log_line(), auditor(log_key().verifier().public()));
+    let (own, witness) = (auditor_line("a1"), witness_line("a1"));
+    let cases = [
+        (&own, &own),
+        (&own, &renamed),
+        (&witness, &own),
+        (&witness, &renamed),
+        (&renamed, &witness),
+        (&log, &of_the_log),
+        (&of_the_log, &log),
+    ];
+    for (above, below) in cases {
+        let text = |lines: &str| format!("{}{lines}quorum none\n", ledger_line());
+        for one in [above, below] {
+            assert!(parse(&text(one)).is_ok(), "{one}");
+        }
+        let both = parse(&text(&format!("{above}{below}")));
+        assert!(
+            matches!(both, Err(PolicyError::Line { line: 3, .. })),
+            "{above}{below}: {both:?}"
+        );
+    }
+}
+
+/// The example's policy with two auditors.
 fn audited() -> Policy {
-    let auditors = auditor_line("a1") + &auditor_line("X1");
+    let auditors = auditor_line("a1") + &auditor_line("a2");
     parse(&(two_levels() + &auditors)).unwrap()
 }
 
@@ -356,11 +389,14 @@ fn audited() -> Policy {
 fn auditors_that_cosigned_are_named_with_their_times_and_count_for_no_quorum() {
     let (policy, text) = (audited(), checkpoint().to_text());
     let quorum = ["X1", "X2", "Y1"];
-    let alone = policy.open(&cosigned(&quorum)).unwrap();
-    assert_eq!(alone.auditors(), [("witness.example/X1".to_owned(), TIME)]);
-    let by_both = cosigned(&quorum) + &witness("a1").line(&text, TIME + 1);
-    let by_both = policy.open(&by_both).unwrap();
-    let expected = [("witness.example/a1", TIME + 1), ("witness.example/X1", TIME)];
+    let with = |auditors: &[(&str, u64)]| {
+        let lines = auditors.iter().map(|(who, time)| witness(who).line(&text, *time));
+        cosigned(&quorum) + &lines.collect::<String>()
+    };
+    let alone = policy.open(&with(&[("a2", TIME)])).unwrap();
+    assert_eq!(alone.auditors(), [("witness.example/a2".to_owned(), TIME)]);
+    let by_both = policy.open(&with(&[("a2", TIME), ("a1", TIME + 1)])).unwrap();
+    let expected = [("witness.example/a1", TIME + 1), ("witness.example/a2", TIME)];
     assert_eq!(
         by_both.auditors(),
         expected.map(|(who, time)| (who.to_owned(), time))
@@ -371,9 +407,10 @@ fn auditors_that_cosigned_are_named_with_their_times_and_count_for_no_quorum() {
         policy.open(&too_few),
         Err(PolicyError::Quorum { cosigned: 2, .. })
     ));
-    let unknown = cosigned(&quorum) + &witness("a2").line(&text, TIME);
-    assert_eq!(policy.open(&unknown).unwrap().auditors(), alone.auditors());
-    let without = parse(&two_levels()).unwrap().open(&cosigned(&quorum)).unwrap();
+    let unknown = policy.open(&with(&[("a3", TIME), ("a2", TIME)])).unwrap();
+    assert_eq!(unknown.auditors(), alone.auditors());
+    assert!(policy.open(&with(&[])).unwrap().auditors().is_empty());
+    let without = parse(&two_levels()).unwrap().open(&with(&[("a2", TIME)])).unwrap();
     assert!(without.auditors().is_empty());
 }
 

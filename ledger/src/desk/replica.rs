@@ -6,7 +6,8 @@
 //!                                             → u8 1 ‖ UTF-8 why not
 //! ```
 //! Numbers are those of the host that is asked: whoever pulls keeps one position a host, and begins at 0. A host that
-//! joins lets itself be pushed to first and pulls then, so that no slot falls in between. In scope: both ends. Out of
+//! joins lets itself be pushed to first and pulls then, so that no slot falls in between. On the way keys are wrapped under
+//! a transit key, since each host has a key-encryption key of its own. In scope: both ends. Out of
 //! scope: carrying them, whom to push to. Trust: what opens comes from a host with this vault's secret.
 
 use zeroize::Zeroizing;
@@ -29,7 +30,7 @@ const FAILED: u8 = 1;
 pub struct Slots {
     /// The number to pull from next; the same as before where there were no more.
     pub next: u32,
-    /// The slots, with their keys wrapped: for [`Vault::adopt_slots`].
+    /// The slots, with their keys wrapped as they are between hosts: for [`Vault::adopt_slots`].
     pub slots: Vec<u8>,
 }
 

@@ -66,8 +66,9 @@ impl Mappers {
         notices: &mut Vec<String>,
     ) -> Result<(), LedgerError> {
         let mut mappers = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let sizes = (0..ledger.shards()).map(|shard| Ok(ledger.reader(shard)?.size().0));
-        let sizes: Vec<u64> = sizes.collect::<Result<_, LedgerError>>()?;
+        // For the progress alone: what cannot be read is told by its own shard's mapper.
+        let size_of = |shard| ledger.reader(shard).map_or(0, |reader| reader.size().0);
+        let sizes: Vec<u64> = (0..ledger.shards()).map(size_of).collect();
         let total: u64 = sizes.iter().sum();
         let (mut before, mut first_error) = (0, None);
         for (shard, (slot, size)) in (0_u32..).zip(mappers.iter_mut().zip(sizes)) {

@@ -123,6 +123,7 @@ impl Mapper {
             sealed_at: None,
             awaited: VecDeque::new(),
         };
+        mapper.hold_known()?;
         let goal = mapper.hold_moments(goal, notices)?;
         if mapper.log.size().0 < goal {
             let why = wrong.unwrap_or_else(|| "the register is behind the moments outside".into());
@@ -132,6 +133,19 @@ impl Mapper {
             )?;
         }
         Ok((mapper, goal))
+    }
+
+    /// Refuses a map log of which a smaller checkpoint that was decided on is no prefix.
+    fn hold_known(&self) -> Result<(), LedgerError> {
+        let smaller = self.known.roots().iter().filter(|one| one.size < self.log.size());
+        for one in smaller {
+            // A tile that is damaged there says nothing; whoever needs it finds that out.
+            if let Ok(found) = self.log.root_at(one.size) {
+                let held = self.known.check(one.size, found);
+                held.map_err(|error| self.refused(IncidentKind::Map, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Compares the moments outside with the leaves that are here; gives how many leaves there must be in the end.

@@ -12,6 +12,7 @@ use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, parse_bundle};
 use sharetrail_proof::tree::range_at;
 
 use super::moments::Moment;
+use super::to_be_made_again;
 use crate::archive::{TreeWriter, proving, read_bundle, tile_reader};
 use crate::error::LedgerError;
 
@@ -96,13 +97,15 @@ impl MapLog {
             return Ok(self.root());
         }
         let tiles = tile_reader(&self.folder, self.size());
-        let range = range_at(&tiles, size).map_err(|error| proving(&self.folder, error))?;
+        let range = range_at(&tiles, size).map_err(|error| proving(&self.folder, error));
+        let range = range.map_err(|error| to_be_made_again(&self.folder, error))?;
         Ok(range.root())
     }
 
     /// Some leaves from `from` on, which is below the size: at least one.
     pub(super) fn leaves_from(&self, from: u64) -> Result<Vec<MapLeaf>, LedgerError> {
-        let mut leaves = leaves_in(&self.folder, self.size(), from / u64::from(FULL_WIDTH))?;
+        let leaves = leaves_in(&self.folder, self.size(), from / u64::from(FULL_WIDTH));
+        let mut leaves = leaves.map_err(|error| to_be_made_again(&self.folder, error))?;
         let skipped = usize::try_from(from % u64::from(FULL_WIDTH)).expect("below 256");
         leaves.drain(..skipped.min(leaves.len()));
         Ok(leaves)

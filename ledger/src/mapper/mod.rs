@@ -4,7 +4,10 @@
 //! map/<shard>/                       the map log, a C2SP tlog-tiles tree: checkpoint, tile/…; cosigned, where an auditor's
 //!                                    note was put
 //! mapping/<shard>/                   the customer map (`crate::map`). Its mark: how far the record log is folded, and the
-//!                                    signed note and the last leaf of the map log that have this very root
+//!                                    signed note and the last leaf of the map log that have this very root; or how far
+//!                                    a map log is made that nobody decided on yet
+//! mapping/<shard>/sealed/            while versions are committed that nobody sealed: further names for the files of the
+//!                                    last one that was, so that it can be read
 //! register/<shard>/map               the last decided checkpoint of the map log
 //! <outside>/maps/<shard>             a *moment* a map leaf: u64 record size ‖ u64 Unix seconds, big-endian, append-only
 //! <outside>/checkpoints/map-<shard>  the last decided checkpoint, where a restored backup of the folder does not reach
@@ -16,6 +19,11 @@
 //! registered: moments that are missing outside are read from the leaves, leaves that are missing are made again from
 //! the moments and the record log, byte for byte, and the map is folded on to the last leaf, whose root it must give. A
 //! map that does not is folded anew from nothing; if it still does not, nothing is signed.
+//!
+//! Many leaves may have to be made until the map log is what was decided on. Now and then what was made lasts: first the
+//! leaves, then the map with a mark that says how many of them there are. A stop loses no more than what came after. Such
+//! a map log is *undecided*: it must continue all that is known, counts for nothing else, and is not signed until it is
+//! compared with what was decided on.
 //!
 //! In scope: one shard's map and map log, and the register of several hosts as a trait. Out of scope: the trie on disk
 //! ([`crate::map`]), that register on a bus (`crate::host`). Trust: the record log under its signed checkpoint; the map's
@@ -54,7 +62,7 @@ use crate::ledger::Ledger;
 use crate::register::{IncidentKind, MapHead, OutsideCopy, Register};
 use crate::sequencer::{Observer, Step};
 
-use self::fold::Fold;
+use self::fold::{Fold, Undecided};
 use self::follow::Awaited;
 use self::known::Known;
 use self::log::MapLog;
@@ -142,6 +150,10 @@ pub(crate) struct Mapper {
     /// Checkpoints of the map log that are known to have been decided on before.
     known: Known,
     log: MapLog,
+    /// Whether the last leaves of the map log are not decided on yet: then nothing is signed.
+    undecided: bool,
+    /// Whether the moments outside are not those of the map log, and are to be read again from its leaves.
+    distrusted: bool,
     fold: Fold,
     sealed_at: Option<Instant>,
     /// Registered checkpoints that the record log here does not reach yet.
@@ -168,6 +180,14 @@ impl Mapper {
     /// The text of the map log's checkpoint as it stands.
     fn checkpoint(&self) -> String {
         Checkpoint::new(self.origin.clone(), self.log.size(), self.log.root()).to_text()
+    }
+
+    /// How far the map log is made, if nobody decided on that.
+    fn waypoint(&self) -> Option<Undecided> {
+        self.undecided.then(|| Undecided {
+            size: self.log.size(),
+            root: self.log.root(),
+        })
     }
 
     fn done(&self, step: Step) -> Result<(), LedgerError> {
@@ -206,13 +226,32 @@ fn keys_of(ledger: &Ledger, shard: u32) -> Result<(NoteSigner, VerifierKey), Led
     let origin = map_origin(ledger.name(), place);
     let is_known = signer.verifier().name() == origin && policy.log_key(&origin) == Some(signer.verifier());
     if !is_known {
-        let what = format!("not the key that the policy names for {origin}");
+        let what = format!("not the key that the policy names for {origin}. Bring the right one back from a backup");
         return Err(LedgerError::damaged(&path, None, what));
     }
     let origin = log_origin(ledger.name(), place);
-    let missing = || LedgerError::damaged(&ledger.folder().policy(), None, format!("no key of {origin}"));
+    let missing = || {
+        let what = format!("no key of {origin}. Bring the policy back from a backup");
+        LedgerError::damaged(&ledger.folder().policy(), None, what)
+    };
     let record_key = policy.log_key(&origin).cloned().ok_or_else(missing)?;
     Ok((signer, record_key))
+}
+
+/// Adds what to do about a map log that is damaged.
+fn to_be_made_again(folder: &Path, error: LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Damaged { path, at, what } => LedgerError::Damaged {
+            path,
+            at,
+            what: format!(
+                "{what}. Move {} away and start `sharetrail serve`: the map log is made again from its moments outside of \
+                 the folder",
+                folder.display()
+            ),
+        },
+        other => other,
+    }
 }
 
 /// Whether an error is about a file in this folder that is missing or does not say what it must.

@@ -47,7 +47,11 @@ impl RecordLog {
         let note = Note::parse(reader.note());
         let is_signed = note.is_ok_and(|note| note.verify(key).is_ok());
         if !is_signed || reader.checkpoint().origin != key.name() {
-            let what = format!("no checkpoint that {} signed", key.name());
+            let what = format!(
+                "no checkpoint that {} signed. Start `sharetrail serve` again, which publishes it; if that refuses, run \
+                 `sharetrail restore --from COPY`",
+                key.name()
+            );
             return Err(LedgerError::damaged(
                 &ledger.folder().checkpoint(shard),
                 None,
@@ -72,6 +76,15 @@ impl RecordLog {
         to: TreeSize,
         limit: usize,
     ) -> Result<Gathered, LedgerError> {
+        if to > self.size() {
+            // Whoever folds on until `to` is reached would never end.
+            return Err(LedgerError::RolledBack {
+                shard: self.reader.shard(),
+                known: to.0,
+                have: self.size().0,
+                from: "the map log".into(),
+            });
+        }
         let width = u64::from(FULL_WIDTH);
         let (mut found, mut boundary) = (Gathered::default(), None);
         for number in from.0 / width..to.0.div_ceil(width) {
@@ -81,7 +94,8 @@ impl RecordLog {
             };
             let bytes = read_bundle(&self.folder, bundle)?;
             let entries = parse_bundle(&bytes, bundle.width()).map_err(|error| {
-                LedgerError::damaged(&self.folder.join(bundle.to_string()), None, error.to_string())
+                let what = format!("{error}. {MEND}");
+                LedgerError::damaged(&self.folder.join(bundle.to_string()), None, what)
             })?;
             let within = |size: TreeSize| {
                 let at = usize::try_from(size.0.saturating_sub(number * width));
@@ -113,7 +127,7 @@ impl RecordLog {
         let proof = self.reader.consistency(read.size())?;
         verify_consistency(read.size(), &read.root(), size, root, &proof).map_err(|error| {
             let what = format!(
-                "the first {} entries do not lead to the published checkpoint: {error}",
+                "the first {} entries do not lead to the published checkpoint: {error}. {MEND}",
                 read.size()
             );
             LedgerError::damaged(&self.folder, None, what)

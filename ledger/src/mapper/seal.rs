@@ -39,13 +39,15 @@ impl Mapper {
         notices: &mut Vec<String>,
     ) -> Result<Outcome, LedgerError> {
         let record = self.record()?;
+        // Not the time after folding: what was recorded meanwhile is on record before that, and not in this map.
+        let time = self.now();
         while self.fold.size() < record.size() {
             if course.is_to_stop() || self.is_too_soon(pace) {
                 return Ok(Outcome::Level);
             }
             self.step(&record, course, notices)?;
             self.done(Step::MapApplied)?;
-            let leaf = self.leaf(self.now());
+            let leaf = self.leaf(time);
             if let Some(register) = register
                 && !self.propose(register, &leaf)?
             {

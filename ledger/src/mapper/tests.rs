@@ -466,3 +466,31 @@ fn at_a_measured_pace_a_second_passes_between_two_roots() {
     assert_eq!(leaves(&ledger).len(), 2);
     assert_roots(&ledger);
 }
+
+/// The fault: of two checkpoints that were decided on, only the larger one is compared with the tree.
+#[test]
+fn a_smaller_checkpoint_of_another_history_is_refused() {
+    let World { folder: _folder, ledger } = world();
+    for round in 1..3_u8 {
+        record(&ledger, &[vec![round; 10]]);
+        run(&mappers(&ledger), &ledger, None).unwrap();
+    }
+    let before = note(&ledger);
+    let other = Checkpoint::new(map_origin_of(&ledger), TreeSize(1), Hash([9; 32])).to_text();
+    let (mut head, _) = MapHead::open(&ledger.folder().register(0)).unwrap();
+    head.decide(&other).unwrap();
+    let failed = run(&mappers(&ledger), &ledger, None);
+    assert!(matches!(failed, Err(LedgerError::Forked { size: 1, .. })));
+    assert_eq!(note(&ledger), before);
+}
+
+/// The fault: who folds on until a size is reached that the record log does not have never ends.
+#[test]
+fn the_record_log_is_read_no_further_than_it_goes() {
+    let World { folder: _folder, ledger } = world();
+    let (_, key) = keys_of(&ledger, 0).unwrap();
+    let record = RecordLog::open(&ledger, 0, &key).unwrap();
+    let beyond = TreeSize(record.size().0 + 1);
+    let failed = record.gather(record.size(), beyond, LIMIT);
+    assert!(matches!(failed, Err(LedgerError::RolledBack { .. })));
+}

@@ -56,6 +56,11 @@ pub(super) fn look(ledger: &Ledger, shard: u32, held: bool) -> Result<Option<Map
             "a map log of {known} leaves was signed, this folder holds {leaves}: it is made again when the maps are next \
              brought level"
         )),
+        Some((known, root)) if published.is_some_and(|(size, here)| size == known && here != root) => problems
+            .push(format!(
+                "another map log of {known} leaves was signed than the one in this folder: one of them is forged, or not \
+                 of this ledger"
+            )),
         Some(_) => {}
     }
     let last = published.map(|(size, _)| last_leaf(&folder, size)).transpose();

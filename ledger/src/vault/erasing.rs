@@ -128,6 +128,12 @@ impl Vault {
         kept.write_erasing(&self.places, erasing)
     }
 
+    /// Whether the label has, or had, a key here, or is to be erased.
+    pub(crate) fn knows(&self, label: &Label) -> Result<bool, LedgerError> {
+        let kept = self.kept();
+        Ok(kept.erasing.contains_key(label) || kept.slots.by_label(label)?.is_some())
+    }
+
     /// What is to be erased.
     pub(crate) fn intentions(&self) -> Vec<(Label, u32)> {
         let kept = self.kept();
@@ -149,22 +155,31 @@ impl Vault {
     }
 
     /// Destroys the keys of labels that have an erasure entry; gives how many were still there. A label that was never
-    /// known here is noted as destroyed, so that no host brings a key of it and none is made.
-    pub(crate) fn destroy(&self, labels: &[(Label, u32)], done: &Done<'_>) -> Result<u64, LedgerError> {
+    /// known here is noted as destroyed, so that no host brings a key of it and none is made. `is_new`: whether the entry
+    /// has just come to be on record. Otherwise a key that does not open here makes no exchange due: then this is an old
+    /// copy of the vault, and the key-encryption key that is here may be the one that opens the newest.
+    pub(crate) fn destroy(
+        &self,
+        labels: &[(Label, u32)],
+        is_new: bool,
+        done: &Done<'_>,
+    ) -> Result<u64, LedgerError> {
         let mut kept = self.kept();
-        let mut left = Vec::new();
+        let (mut left, mut is_due) = (Vec::new(), false);
         for (label, generation) in labels {
             let slot = kept.slots.by_label(label)?;
             if slot.as_ref().is_none_or(Slot::is_live) {
+                is_due |= is_new || slot.as_ref().is_some_and(|slot| kept.kek.unwrap(slot).is_some());
                 left.push((label, *generation, slot.is_some()));
             }
         }
         if left.is_empty() {
             return Ok(0);
         }
-        // Also where no key is here: a newer copy of this vault than the one at hand may have held it.
-        kept.mark(&self.places)?;
-        done(Step::VaultMarked)?;
+        if is_due {
+            kept.mark(&self.places)?;
+            done(Step::VaultMarked)?;
+        }
         let mut destroyed = 0;
         for (label, generation, is_known) in left {
             if is_known {
@@ -209,10 +224,12 @@ mod tests {
         let till = Name::new("till").unwrap();
         vault.grants(&till, &["a", "b"]).unwrap();
         let (label, unknown) = (vault.label("a", 0), Label([9; 32]));
+        assert!(vault.knows(&label).unwrap() && !vault.knows(&unknown).unwrap());
         let refused = vault.intend(&label, 1);
         assert!(matches!(refused, Err(LedgerError::Invalid(_))));
         for (label, generation) in [(label, 0), (unknown, 3), (label, 0)] {
             vault.intend(&label, generation).unwrap();
+            assert!(vault.knows(&label).unwrap());
         }
         drop(vault);
         let vault = ledger.open_vault(true).unwrap();
@@ -245,10 +262,13 @@ mod tests {
         let vault = ledger.open_vault(true).unwrap();
         let (till, label) = (Name::new("till").unwrap(), vault.label("a", 0));
         let nothing: &Done<'_> = &|_| Ok(());
-        assert_eq!(vault.destroy(&[(label, 0)], nothing).unwrap(), 0);
+        let earlier = Label([6; 32]);
+        assert_eq!(vault.destroy(&[(earlier, 0)], false, nothing).unwrap(), 0);
+        assert!(!vault.rotation_is_due() && vault.is_gone(&earlier).unwrap());
+        assert_eq!(vault.destroy(&[(label, 0)], true, nothing).unwrap(), 0);
         assert!(vault.rotation_is_due() && vault.is_gone(&label).unwrap());
-        assert_eq!(vault.destroy(&[(label, 0)], nothing).unwrap(), 0);
-        assert_eq!((vault.slot_count(), vault.customers()), (1, 0));
+        assert_eq!(vault.destroy(&[(label, 0)], true, nothing).unwrap(), 0);
+        assert_eq!((vault.slot_count(), vault.customers()), (2, 0));
         let grant = vault.grants(&till, &["a"]).unwrap().remove(0);
         assert_eq!((grant.generation, grant.label), (1, vault.label("a", 1)));
         assert_eq!(vault.generations("a").unwrap().len(), 2);

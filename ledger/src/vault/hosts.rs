@@ -122,8 +122,11 @@ impl Kept {
                 .append(&Slot::destroyed(generation, *label))
                 .map(|()| true),
             Some(ours) if !ours.is_live() => Ok(false),
-            Some(_) => {
-                self.mark(places)?;
+            Some(ours) => {
+                // One that does not open here is from an old copy, and the newest one must stay readable.
+                if self.kek.unwrap(&ours).is_some() {
+                    self.mark(places)?;
+                }
                 self.slots.destroy(label)
             }
         }

@@ -34,7 +34,7 @@ pub use grants::{Grants, Leased, Replicate};
 pub use hosts::SharedSecret;
 pub(crate) use kek::kek_text;
 use kek::{Kek, Opened, parse_secret};
-pub(crate) use rotate::Done;
+
 use slots::{Slot, Slots};
 
 /// What a producer gets to record a customer's events.

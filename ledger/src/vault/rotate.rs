@@ -300,7 +300,7 @@ mod tests {
             let customers = ["a", "b", "gone", "c"];
             vault.grants(&till(), &customers).unwrap();
             let gone = vault.label("gone", 0);
-            vault.destroy(&[(gone, 0)], NOTHING).unwrap();
+            vault.destroy(&[(gone, 0)], true, NOTHING).unwrap();
             let (before, old) = (keys(&vault, &customers), kek_of(&ledger));
             assert!(vault.rotate(&stop_at(step)).is_err());
             // The process that goes on, one that only reads, and the next start.
@@ -427,7 +427,7 @@ mod tests {
             reader.join().unwrap();
         });
         let gone = vault.label(some[0], 0);
-        vault.destroy(&[(gone, 0)], NOTHING).unwrap();
+        vault.destroy(&[(gone, 0)], true, NOTHING).unwrap();
         assert_eq!(keys(&early, &some), [None, before[1]]);
     }
 }

@@ -308,7 +308,7 @@ impl Slots {
 
     /// Live slots, in no order.
     pub(super) fn live_ones(&self) -> impl Iterator<Item = Result<Slot, LedgerError>> {
-        self.by_lookup.values().map(|&number| self.read(number))
+        self.by_lookup.values().map(move |&number| self.read(number))
     }
 
     /// Writes all slots to a new file, each under its number; `rewrap` may change their keys. They last when this returns.

@@ -3,19 +3,23 @@
 //! In scope: that two hosts never hold different keys without telling, nor bring a destroyed one back. Out of scope: as
 //! in the tests above.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use sharetrail_ledger::desk::{Desk, Peer, Replicate, Rights, SLOTS_MAX};
-use sharetrail_ledger::{Engine, Grants, Ledger, LedgerError, keys};
+use sharetrail_ledger::{Engine, Grants, Ledger, LedgerError, Settings, keys};
 use sharetrail_proof::entry::ErasureEntry;
 
-use super::support::{Outbox, TestLedger, decided, name};
+use super::support::{Outbox, TestLedger, copy_tree, decided, name};
 use super::{Registered, access, alone, granted, refusal, signer};
 
 const PRODUCER: &str = "shop.example";
 const SLOT_BYTES: usize = 160;
 
-/// Two hosts with one vault's keys, each at work on a copy of the ledger's folder.
+/// Two hosts with one vault, each at work on a copy of the ledger's folder and with a key-encryption key of its own.
 struct Hosts {
     first: Engine,
     second: Engine,
@@ -25,11 +29,24 @@ struct Hosts {
 fn hosts() -> Hosts {
     let ledger = TestLedger::new(1);
     let copy = ledger.copy("second");
+    move_outside(&ledger, &copy);
     Hosts {
         first: ledger.start(),
         second: Engine::start(&Ledger::open(&copy).unwrap()).unwrap(),
         ledger,
     }
+}
+
+/// Gives the copy of a ledger's folder a folder outside of its own, with another key-encryption key.
+fn move_outside(ledger: &TestLedger, copy: &Path) {
+    let settings = copy.join("ledger.toml");
+    let mut of_copy = Settings::read(&settings).unwrap();
+    of_copy.outside = Some(ledger.beside("second-outside"));
+    of_copy.write(&settings).unwrap();
+    let outside = of_copy.outside_folder().unwrap();
+    copy_tree(&ledger.outside, &outside);
+    let kek = format!("SHARETRAIL+KEK+1+{}\n", BASE64.encode(&[7; 32]));
+    fs::write(outside.join("vault.kek"), kek).unwrap();
 }
 
 fn host_desk(engine: &Engine, replicate: Box<Replicate>) -> Desk {
@@ -88,6 +105,37 @@ fn a_new_key_lies_on_the_other_host_before_anybody_gets_it() {
     assert_eq!(hosts.second.vault().customers(), 3);
     assert_eq!(state(&hosts.first, &customers), state(&hosts.second, &customers));
     assert_eq!(pull(&hosts.second, &hosts.first), 0);
+}
+
+/// The fault: what goes between hosts is what lies on a disk, so that it opens with a stolen key-encryption key, and the
+/// other way round; or a host cannot exchange its own while the others keep theirs.
+#[test]
+fn a_slot_between_hosts_is_not_the_one_on_either_disk() {
+    let hosts = hosts();
+    let customers = ["a", "b"];
+    hosts.first.vault().grants(&name(PRODUCER), &customers).unwrap();
+    assert_eq!(pull(&hosts.second, &hosts.first), 2);
+    let (sent, _) = hosts.first.vault().slots_from(0, SLOTS_MAX).unwrap();
+    let (again, _) = hosts.first.vault().slots_from(0, SLOTS_MAX).unwrap();
+    let second = hosts.second.ledger().root().to_owned();
+    let on_disk = [hosts.ledger.root.clone(), second].map(|root| fs::read(root.join("vault/slots")).unwrap());
+    let wrapped = |bytes: &[u8]| -> Vec<Vec<u8>> {
+        let slots = bytes.chunks(SLOT_BYTES).filter(|slot| slot[0] == 1);
+        slots.map(|slot| slot[80..112].to_vec()).collect()
+    };
+    let all = [&sent, &again, &on_disk[0], &on_disk[1]].map(|bytes| wrapped(bytes));
+    assert!(all.iter().all(|keys| keys.len() == customers.len()));
+    let distinct: BTreeSet<&Vec<u8>> = all.iter().flatten().collect();
+    assert_eq!(distinct.len(), 4 * customers.len());
+    // One host erases somebody and exchanges its key-encryption key; slots still go to and fro.
+    let label = hosts.first.vault().label("a", 0);
+    assert!(hosts.first.erase(&label, 0).unwrap().rotated);
+    hosts.first.vault().grants(&name(PRODUCER), &["c"]).unwrap();
+    assert_eq!(pull(&hosts.second, &hosts.first), 2);
+    let both = ["a", "b", "c"];
+    assert_eq!(state(&hosts.first, &both), state(&hosts.second, &both));
+    assert_eq!(state(&hosts.second, &["a"]), vec![vec![None]]);
+    assert_eq!(pull(&hosts.first, &hosts.second), 0);
 }
 
 #[test]

@@ -6,10 +6,11 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sharetrail_ledger::bus::BusSettings;
-use sharetrail_ledger::{Chain, Cut, Engine, InitOptions, Ledger, init, keys};
+use sharetrail_ledger::{Chain, Cut, Engine, InitOptions, Ledger, LedgerError, Observer, Step, init, keys};
 use sharetrail_producers::{Event, Publisher, RecordSummary};
 use sharetrail_proof::entry::{EVENT, ErasureEntry};
 use sharetrail_proof::hash::LeafIndex;
@@ -95,6 +96,13 @@ impl TestLedger {
         Engine::start(&self.open()).unwrap()
     }
 
+    /// As [`TestLedger::start`], on a host that destroys no key before the next start: as between an erasure's entry and
+    /// its end.
+    pub(crate) fn start_keeping_keys(&self) -> Engine {
+        let keeps: Arc<dyn Observer> = Arc::new(KeepsKeys);
+        Engine::start_observed(&self.open(), &keeps).unwrap()
+    }
+
     /// Events on record in all shards.
     pub(crate) fn events(&self) -> u64 {
         self.count(EVENT)
@@ -142,7 +150,19 @@ pub(crate) fn record(publisher: &Publisher, input: &[u8]) -> RecordSummary {
     publisher.record_lines(input, &|_| ()).unwrap()
 }
 
-/// Puts the erasure of a customer on record, without telling any publisher. Its key lives until the next start.
+/// Stops the vault before it destroys a key.
+struct KeepsKeys;
+
+impl Observer for KeepsKeys {
+    fn step(&self, _: u32, step: Step) -> Result<(), LedgerError> {
+        if step == Step::VaultMarked {
+            return Err(LedgerError::Stopped("no key is destroyed".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Puts the erasure of a customer on record, without telling any publisher. Its key is destroyed soon after.
 pub(crate) fn erase(engine: &Engine, customer: &str) {
     let (ledger, operator) = (engine.ledger(), name("operator"));
     let label = engine.vault().label(customer, 0);

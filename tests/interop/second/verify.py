@@ -8,7 +8,7 @@ ledger/proof: where the two differ, one of them or the document has a defect.
     verify.py FILE --policy POLICY [--json]     exit 0: holds, 1: disproved, 2: not checkable
     verify.py --self-test                       the test vectors of §19
 
-The numbers in comments (1 to 44) are the steps of §15.4. Nothing here is secret, so nothing runs in constant time.
+The numbers in comments (1 to 47) are the steps of §15.4. Nothing here is secret, so nothing runs in constant time.
 """
 
 import argparse, base64, hashlib, json, re, struct, sys, unicodedata
@@ -42,6 +42,7 @@ def sha512(*parts):
 
 def str16(text):
     data = text.encode()
+    want(len(data) < 2**16, "Number", why="too long")
     return struct.pack(">H", len(data)) + data
 
 
@@ -342,6 +343,8 @@ class Batch:
     producer: str
     size: int
     root: bytes
+    chain: str
+    number: int
     index: int = 0
     used: bool = False
 
@@ -352,11 +355,12 @@ def parse_batch(note):
         tree = parse_checkpoint(note.text)
         parts = tree.origin.split("/")
         want(len(parts) == 6 and parts[1] == "batch", "Text", why="not a batch's origin")
-        unhex(parts[4], 16), number(parts[5])
+        unhex(parts[4], 16)
         want(1 <= tree.size <= 1024, "Text", why="a batch has 1 to 1,024 entries")
         want(len(tree.extensions) == 1 and tree.extensions[0].startswith("prev "), "Text", why="no prev")
         unhash(tree.extensions[0][5:])
-        batch = Batch(note, name(parts[0]), shard_of_text(parts[2]), name(parts[3]), tree.size, tree.root)
+        batch = Batch(note, name(parts[0]), shard_of_text(parts[2]), name(parts[3]), tree.size, tree.root,
+                      parts[4], number(parts[5]))
     except Fault as fault:
         raise Fault("Batch", why=fault.why) from None
     want(len(note.lines) == 1, "Note", why="exactly one signature line")
@@ -372,6 +376,7 @@ class Policy:
             rows = data.decode().split("\n")
         except UnicodeDecodeError:
             raise Fault("Policy", why="not UTF-8") from None
+        rows = rows[:-1] if rows[-1] == "" else rows        # the last line may lack its end
         want(len(rows) <= 16_384, "Policy", why="too many lines")
         self.ledger = self.ledger_id = self.quorum = None
         self.logs, self.witnesses, self.groups, self.auditors = {}, {}, {}, []
@@ -392,9 +397,7 @@ class Policy:
                 want(self.ledger is None, "Policy", why="a second ledger")
                 self.ledger, self.ledger_id = name(ledger), unhex(id_, 32)
             case ["#sharetrail", "auditor", key]:
-                key = vkey(key, 4)
-                want(all(key.public != a.public for a in self.auditors), "Policy", why="an auditor twice")
-                self.auditors.append(key)
+                self.auditors.append(self.new_key(vkey(key, 4)))
             case ["log", key] | ["log", key, _]:
                 key = self.new_key(vkey(key, 1))
                 want(key.name not in self.logs, "Policy", why="an origin twice")
@@ -492,6 +495,11 @@ def a_number(value):
     return value
 
 
+def a_short_number(value):
+    want(a_number(value) < 2**32, "Text", why="not below 2^32")
+    return value
+
+
 def in_text(reader):
     return lambda value: reader(a_text(value))
 
@@ -532,24 +540,24 @@ def at(place, reader, value):
         raise Fault(fault.kind, place + fault.place, fault.why) from None
 
 
-HASH, BASE64, LABEL = in_text(unhash), in_text(unbase64), in_text(lambda t: unhex(t, 32))
-PATH = list_of(a_number)
+HASH, BASE64, LABEL, NAME = in_text(unhash), in_text(unbase64), in_text(lambda t: unhex(t, 32)), in_text(name)
+PATH = list_of(a_short_number)
 LABEL_PATH = record(path=PATH, other=or_null(record(label=LABEL, value=HASH)))
-LEAF = record(entry=BASE64, batch=a_number, position=a_number, batch_path=PATH, path=PATH)
+LEAF = record(entry=BASE64, batch=a_short_number, position=a_short_number, batch_path=PATH, path=PATH)
 BATCH = record(index=a_number, note=a_text, path=PATH)
 MAP = record(checkpoint=a_text, leaf=a_text, path=PATH, consistency=PATH)
-PARTY = record(party=a_text, map=LABEL_PATH)
-SHARD = record(shard=a_number, checkpoint=a_text, genesis=BASE64, genesis_path=PATH, map=MAP,
+PARTY = record(party=NAME, map=LABEL_PATH)
+SHARD = record(shard=a_short_number, checkpoint=a_text, genesis=BASE64, genesis_path=PATH, map=MAP,
                batches=list_of(BATCH), registry=list_of(LEAF), parties=list_of(PARTY))
 CONTENT = tagged("state", {"opened": record(state=a_text, opening=BASE64, json=a_text),
                            "erased": record(state=a_text), "unreadable": record(state=a_text)})
-GENERATION = record(generation=a_number, label=LABEL, proof=BASE64, map=LABEL_PATH,
+GENERATION = record(generation=a_short_number, label=LABEL, proof=BASE64, map=LABEL_PATH,
                     events=list_of(record(leaf=LEAF, content=CONTENT)), erasure=or_null(LEAF))
-DOSSIER = record(format=a_text, ledger=a_text, customer=a_text, hashes=list_of(HASH), shards=list_of(SHARD),
+DOSSIER = record(format=a_text, ledger=NAME, customer=a_text, hashes=list_of(HASH), shards=list_of(SHARD),
                  generations=list_of(GENERATION),
-                 absence=record(generation=a_number, label=LABEL, proof=BASE64, map=LABEL_PATH))
-CERTIFICATE = record(format=a_text, ledger=a_text, customer=a_text, hashes=list_of(HASH), shard=SHARD,
-                     generation=a_number, label=LABEL, proof=BASE64, erasure=LEAF)
+                 absence=record(generation=a_short_number, label=LABEL, proof=BASE64, map=LABEL_PATH))
+CERTIFICATE = record(format=a_text, ledger=NAME, customer=a_text, hashes=list_of(HASH), shard=SHARD,
+                     generation=a_short_number, label=LABEL, proof=BASE64, erasure=LEAF)
 
 DOSSIER_FORMAT, CERTIFICATE_FORMAT = "sharetrail.org/dossier@v1", "sharetrail.org/erasure@v1"
 MARKERS = {DOSSIER_FORMAT: [b'"sharetrail.org/dossier@v1"', b'"hashes":[', b'"generations":[', b'"shards":['],
@@ -560,13 +568,23 @@ class NotCheckable(Exception):
     pass
 
 
+def resembles(data, format_):
+    return sum(marker in data for marker in MARKERS[format_]) >= 3
+
+
+def format_of(data):
+    """Which of the two a file is, or was before somebody changed it. Any other file is read as a dossier."""
+    formats = (DOSSIER_FORMAT, CERTIFICATE_FORMAT)
+    begins = [f for f in formats if data.startswith(b'{"format":"%s",' % f.encode())]
+    return (begins + [f for f in formats if resembles(data, f)] + [DOSSIER_FORMAT])[0]
+
+
 def read_file(data):
     """§15.3: the format that the file is meant to have, and what is in it. `Altered`, or NotCheckable."""
     if len(data) > 2**30:
         raise NotCheckable("longer than 2^30 bytes")
-    found = {format_: sum(m in data for m in markers) for format_, markers in MARKERS.items()}
-    meant = CERTIFICATE_FORMAT if found[CERTIFICATE_FORMAT] > found[DOSSIER_FORMAT] else DOSSIER_FORMAT
-    cut = found[meant] < 3 or not data.rstrip(b" \t\r\n").endswith(b"}")
+    meant = format_of(data)
+    cut = not resembles(data, meant) or not (data[-2:-1] == b"}" or data[-3:-2] == b"}" and data[-1:] == b"\n")
     try:
         raw = parse_json(data)
         value = (DOSSIER if meant == DOSSIER_FORMAT else CERTIFICATE)(raw)
@@ -578,6 +596,8 @@ def read_file(data):
             raise NotCheckable(f"not a dossier: {why}") from None
         raise Fault("Altered", getattr(why, "place", ""), str(why)) from None
     if written != data:
+        if written.startswith(data):
+            raise NotCheckable("not a dossier: cut off")
         first = next((i for i, (a, b) in enumerate(zip(data, written)) if a != b), min(len(data), len(written)))
         raise Fault("Altered", f"byte {first}", "not written in the one way")
     return meant, value
@@ -639,16 +659,17 @@ class Registry:
         self.known, self.last = set(), None
 
     def check_signature(self, batch):
-        """21, 24: signed by a key of the producer that was valid at the batch entry."""
+        """23, 26: signed by a key of the producer that was valid at the batch entry."""
         name_, id_, signature = batch.note.lines[0]
         for key, begins, ends in self.keys.get(batch.producer, []):
-            if (key.name, key.id) == (name_, id_) and begins < batch.index and (ends is None or batch.index < ends):
+            if key.id == id_ and begins < batch.index and (ends is None or batch.index < ends):
                 text = batch.note.text.encode()
-                return want(signed(key.public, text, signature), "Note", why=f"signature of {batch.producer}")
+                holds = name_ == key.name and signed(key.public, text, signature)
+                return want(holds, "Note", why=f"signature of {batch.producer}")
         raise Fault("Key", why=f"no valid key of {batch.producer} has this id")
 
     def apply(self, entry, leaf):
-        """23: follows, is allowed, and changes the keys."""
+        """25: follows, is allowed, and changes the keys."""
         party, action = entry["party"], entry["action"]
         if self.last:
             seq, hash_ = self.last
@@ -722,7 +743,8 @@ def check_map(label, hashes, siblings, other, root):
         same = all(bit(label, d) == bit(other["label"], d) for d in range(len(siblings)))
         want(same, "Map", why="the other label stands elsewhere")
         end = map_leaf(other["label"], other["value"])
-    want(map_path_root(label, end, siblings) == root, "Map", why="the path does not lead to the map's root")
+    kind = "Incomplete" if hashes else "NotAbsent"
+    want(map_path_root(label, end, siblings) == root, kind, why="the path does not lead to the map's root")
 
 
 def parse_map_leaf(text):
@@ -751,6 +773,8 @@ class Shard:
     auditors: list = ()
     batches: list = ()                                      # None in the place of a batch that fails
     registry: Registry = None
+    unneeded: list = ()                                     # places of parties that nothing here is about
+    shown: dict = field(default_factory=dict)               # seq: place of the registry leaf, its entry
 
 
 @dataclass
@@ -789,17 +813,18 @@ class Verifier:
         generations, absence = self.file["generations"], self.file["absence"]
         if genesis:
             wanted = {shard_of(g["label"], genesis["shards"]) for g in [*generations, absence]}
-            for i, n in enumerate(numbers):                                                                     # 29
+            for i, n in enumerate(numbers):                                                                     # 32
                 with self.step(f"shards[{i}]"):
                     want(n in wanted, "Unneeded", why="no label lives there")
             for i, generation in enumerate(generations):
                 with self.step(f"generations[{i}]"):
                     self.generation(generation, i, len(generations), shards, numbers, genesis)
             with self.step("absence"):
-                want(absence["generation"] == len(generations), "Number", ".generation", "not the one after the last")  # 42
+                number_ = absence["generation"]                                                                  # 45
+                want(number_ == len(generations), "Number", ".generation", "not the one after the last")
                 shard = self.label(absence, shards, numbers, genesis)
                 if shard:
-                    self.all_of_label(absence["label"], [], absence["map"], shard, ".map")                       # 43
+                    self.all_of_label(absence["label"], [], absence["map"], shard, ".map")                       # 46
         self.end(shards)
 
     def certificate(self):
@@ -809,7 +834,7 @@ class Verifier:
             with self.step(""):
                 shard = self.label(self.file, shards, numbers, genesis)
                 leaf = shard and self.erasure(self.file["erasure"], self.file, shard, ".erasure")
-                want(not leaf or leaf.index < shard.covered, "Erasure", ".erasure", "not covered by the map")
+                want(not leaf or leaf.index < shard.covered, "Uncovered", ".erasure", "not covered by the map")
         self.end(shards)
 
     def head(self, format_):
@@ -826,56 +851,62 @@ class Verifier:
             with self.step(f"hashes[{i}]"):
                 want(hash_ not in seen, "Pool", why="twice in the pool")
             seen.add(hash_)
+        with self.step("shards"):                                                                                # 5
+            want(self.file.get("shards") != [], "Number", why="no shards")
 
     def all_shards(self, files, place):
         """The shards that hold, by number; the numbers of all; the genesis entry of the first that holds."""
         shards, last = {}, -1
         for i, file in enumerate(files):
             with self.step(place.format(i)):
-                with self.step(place.format(i) + ".shard"):                                                      # 5
+                with self.step(place.format(i) + ".shard"):                                                      # 6
                     want(file["shard"] > last, "Order", why="shards do not rise")
                 last = file["shard"]
                 shards[last] = self.shard(file, place.format(i))
-        with self.step(place.format(0)):
-            want(files, "Number", why="no shards")
         holding = list(shards.values())
         genesis = holding[0].genesis if holding else None
-        for i, shard in enumerate(holding):                                                                      # 28
+        for i, shard in enumerate(holding):                                                                      # 30
             with self.step(place.format(i) + ".genesis"):
                 want({**shard.genesis, "shard": 0} == {**genesis, "shard": 0}, "Genesis", why="of another ledger")
+        entries = {}
+        for shard in holding:                                                                                    # 31
+            for seq, (here, entry) in shard.shown.items():
+                with self.step(here):
+                    want(entries.setdefault(seq, entry) == entry, "Registries", why="another one in another shard")
         return shards, [file["shard"] for file in files], genesis
 
     def shard(self, file, place):
-        shard = Shard(file["shard"], at(".checkpoint", self.policy.open, file["checkpoint"]))                    # 6
-        self.at_index(file["genesis"], 0, shard.tree, file["genesis_path"], ".genesis_path")                     # 7
-        shard.genesis = genesis = at(".genesis", lambda e: parse_entry(e, "genesis"), file["genesis"])           # 8
+        shard = Shard(file["shard"], at(".checkpoint", self.policy.open, file["checkpoint"]))                    # 7
+        self.at_index(file["genesis"], 0, shard.tree, file["genesis_path"], ".genesis_path")                     # 8
+        shard.genesis = genesis = at(".genesis", lambda e: parse_entry(e, "genesis"), file["genesis"])           # 9
         place_of = f"{shard.number}of{genesis['shards']}"
         want((genesis["ledger"], genesis["id"]) == (self.policy.ledger, self.policy.ledger_id), "Genesis", ".genesis",
-             "of another ledger")                                                                                # 9
+             "of another ledger")                                                                               # 10
         want(genesis["shard"] == shard.number, "Genesis", ".genesis", "of another shard")
         want(shard.tree.origin == f"{genesis['ledger']}/log/{place_of}", "Genesis", ".checkpoint", "another log")
         at(".map", lambda m: self.map(m, shard, f"{genesis['ledger']}/map/{place_of}"), file["map"])
-        shard.batches, last = [], -1
+        shard.batches, last, chains = [], -1, {}
         for i, batch in enumerate(file["batches"]):
             shard.batches.append(None)
             with self.step(f"{place}.batches[{i}]"):
                 before, last = last, batch["index"]
-                want(batch["index"] > before, "Order", ".index", "batches do not rise")                          # 14
-                self.at_index(b"\3" + batch["note"].encode(), last, shard.tree, batch["path"], ".path")          # 15
-                shard.batches[i] = at(".note", lambda b: self.batch(b, shard), batch["note"])                    # 16
+                want(batch["index"] > before, "Order", ".index", "batches do not rise")                          # 15
+                self.at_index(b"\3" + batch["note"].encode(), last, shard.tree, batch["path"], ".path")          # 16
+                shard.batches[i] = at(".note", lambda b: self.batch(b, shard), batch["note"])                    # 17
                 shard.batches[i].index = last
+                self.chain(shard.batches[i], chains)
         self.keys(file, shard, place)
         return shard
 
     def map(self, file, shard, origin):
-        log = at(".checkpoint", self.policy.open, file["checkpoint"])                                            # 10
-        want(log.origin == origin, "Elsewhere", ".checkpoint", "another map log")
-        want(log.size > 0, "Proof", ".checkpoint", "an empty map log")
-        root, time, sealed = at(".leaf", parse_map_leaf, file["leaf"])                                           # 11
-        want(sealed.origin == shard.tree.origin, "Elsewhere", ".leaf", "of another record log")
-        want(sealed.size <= shard.tree.size, "Number", ".leaf", "later than the checkpoint")
-        self.at_index(file["leaf"].encode(), log.size - 1, log, file["path"], ".path")                           # 12
-        proof = self.path(file["consistency"], ".consistency")                                                   # 13
+        log = at(".checkpoint", self.policy.open, file["checkpoint"])                                            # 11
+        want(log.origin == origin, "Text", ".checkpoint", "another map log")
+        want(log.size > 0, "Proof", ".path", "an empty map log")
+        root, time, sealed = at(".leaf", parse_map_leaf, file["leaf"])                                           # 12
+        want(sealed.origin == shard.tree.origin, "Text", ".leaf", "of another record log")
+        want(sealed.size <= shard.tree.size, "Proof", ".consistency", "later than the checkpoint")
+        self.at_index(file["leaf"].encode(), log.size - 1, log, file["path"], ".path")                           # 13
+        proof = self.path(file["consistency"], ".consistency")                                                   # 14
         tree = shard.tree
         at(".consistency", lambda p: check_consistency(sealed.size, sealed.root, tree.size, tree.root, p), proof)
         shard.map_root, shard.sealed, shard.covered, shard.auditors = root, time, sealed.size, log.auditors
@@ -886,8 +917,15 @@ class Verifier:
         want((batch.ledger, batch.shard) == here, "Elsewhere", why="of another ledger or shard")
         return batch
 
+    def chain(self, batch, chains):
+        """18: follows the chain's batch before, which may be some way before."""
+        before = chains.setdefault(batch.chain, batch)
+        chains[batch.chain] = batch
+        want(before.producer == batch.producer, "Order", ".note", "another's chain")
+        want(before is batch or before.number < batch.number, "Order", ".note", "the chain's numbers do not rise")
+
     def leaf(self, file, shard, place):
-        """17 to 19. None if the batch fails: that fault is told there."""
+        """19 to 21. None if the batch fails: that fault is told there."""
         want(file["batch"] < len(shard.batches), "Number", place + ".batch", "no such batch")
         batch = shard.batches[file["batch"]]
         if batch is None:
@@ -899,7 +937,7 @@ class Verifier:
         return Leaf(file["entry"], index, batch, leaf_hash(file["entry"]))
 
     def keys(self, file, shard, place):
-        """20 to 27: the registry is folded, then all signatures and all parties are checked."""
+        """22 to 29: the registry is folded, then all signatures and all parties are checked."""
         shard.registry, last, about, checked, whole = Registry(shard.genesis), -1, {}, set(), True
         for i, each in enumerate(file["registry"]):
             here, folded = f"{place}.registry[{i}]", False
@@ -907,32 +945,33 @@ class Verifier:
                 leaf = self.leaf(each, shard, "")
                 if leaf:
                     before, last = last, leaf.index
-                    want(leaf.index > before, "Order", why="registry entries do not rise")                       # 20
+                    want(leaf.index > before, "Order", why="registry entries do not rise")                       # 22
                     checked.add(leaf.batch.index)
-                    shard.registry.check_signature(leaf.batch)                                                   # 21
-                    entry = at(".entry", lambda e: parse_entry(e, "registry"), leaf.entry)                       # 22
-                    shard.registry.apply(entry, leaf)                                                            # 23
+                    shard.registry.check_signature(leaf.batch)                                                   # 23
+                    entry = at(".entry", lambda e: parse_entry(e, "registry"), leaf.entry)                       # 24
+                    shard.registry.apply(entry, leaf)                                                            # 25
                     about.setdefault(entry["party"], []).append(leaf)
+                    shard.shown[entry["seq"]] = here, leaf.entry
                     folded = True
             whole = whole and folded
         if not whole:                                       # keys and parties rest on the registry
             return
         for i, batch in enumerate(shard.batches):
             if batch and batch.index not in checked:
-                with self.step(f"{place}.batches[{i}].note"):                                                    # 24
+                with self.step(f"{place}.batches[{i}].note"):                                                    # 26
                     shard.registry.check_signature(batch)
         last = b""
         for i, party in enumerate(file["parties"]):
             with self.step(f"{place}.parties[{i}]"):
                 before, last = last, party["party"].encode()
-                want(last > before, "Order", ".party", "parties do not rise")                                    # 25
-                at(".party", name, party["party"])
+                want(last > before, "Order", ".party", "parties do not rise")                                    # 27
                 leaves = about.get(party["party"], [])
-                self.all_of_label(party_label(party["party"]), leaves, party["map"], shard, ".map")              # 26
+                self.all_of_label(party_label(party["party"]), leaves, party["map"], shard, ".map")              # 28
         needed = {b.producer for b in shard.batches if b and b.producer != "recovery"} | set(about)
-        for party in sorted(needed - {p["party"] for p in file["parties"]}):                                     # 27
+        for party in sorted(needed - {p["party"] for p in file["parties"]}):                                     # 29
             with self.step(f"{place}.parties"):
                 raise Fault("Party", why=f"{party} is missing")
+        shard.unneeded = [f"{place}.parties[{i}]" for i, p in enumerate(file["parties"]) if p["party"] not in needed]
 
     def all_of_label(self, label, leaves, file, shard, place):
         hashes = [leaf.hash for leaf in leaves if leaf.index < shard.covered]
@@ -940,9 +979,7 @@ class Verifier:
         at(place, lambda h: check_map(label, h, siblings, file["other"], shard.map_root), hashes)
 
     def label(self, file, shards, numbers, genesis):
-        """31, 32: the label is the customer's. Its shard; None if that one fails."""
-        with self.step(""):
-            want(file["generation"] < 2**32, "Number", ".generation", "more than 32 bits")
+        """34, 35: the label is the customer's. Its shard; None if that one fails."""
         alpha = label_alpha(self.policy.ledger, self.file["customer"], file["generation"])
         beta = at(".proof", lambda p: vrf_verify(genesis["vrf"], alpha, p), file["proof"])
         want(beta[:32] == file["label"], "Label", ".label", "not the customer's")
@@ -951,24 +988,27 @@ class Verifier:
         return shards.get(number_)
 
     def erasure(self, file, generation, shard, place):
-        """33."""
+        """36."""
         leaf = self.leaf(file, shard, place)
         if leaf:
             want(leaf.batch.producer == "operator", "Erasure", place, "not the operator's")
             try:
                 entry = parse_entry(leaf.entry, "erasure")
             except Fault as fault:
-                raise Fault("Erasure", place + ".entry", fault.why) from None
+                kind = "Erasure" if fault.kind == "Kind" else fault.kind
+                raise Fault(kind, place + ".entry", fault.why) from None
             same = entry == {"label": generation["label"], "generation": generation["generation"]}
             want(same, "Erasure", place + ".entry", "of another label or generation")
         return leaf
 
     def generation(self, file, position, count, shards, numbers, genesis):
-        want(file["generation"] == position, "Number", ".generation", "not its position")                        # 30
+        want(file["generation"] == position, "Number", ".generation", "not its position")                        # 33
         shard = self.label(file, shards, numbers, genesis)
         here = f"generations[{position}]"
         with self.step(here):
-            want(file["erasure"] or position == count - 1, "Erasure", ".erasure", "none, and not the last")      # 34
+            want(file["events"] or file["erasure"], "Unneeded", why="nothing is on record under it")
+        with self.step(here):
+            want(file["erasure"] or position == count - 1, "Erasure", ".erasure", "none, and not the last")      # 37
         if not shard:
             return
         faults, leaves, erasure = len(self.faults), [], None
@@ -986,53 +1026,92 @@ class Verifier:
                     self.events.append((position, shard.number, leaf, event["content"]))
         if len(self.faults) == faults and None not in shard.batches:
             leaves += [erasure] if erasure else []
-            self.all_of_label(file["label"], leaves, file["map"], shard, ".map")                                 # 35
+            self.all_of_label(file["label"], leaves, file["map"], shard, ".map")                                 # 38
 
     def event(self, file, leaf, before, generation, erasure):
-        entry = at(".leaf.entry", lambda e: parse_entry(e, "event"), leaf.entry)                                 # 36
+        entry = at(".leaf.entry", lambda e: parse_entry(e, "event"), leaf.entry)                                 # 39
         want(entry["label"] == generation["label"], "Label", ".leaf.entry", "of another label")
-        want(leaf.index > before, "Order", ".leaf", "events do not rise")                                        # 37
+        want(leaf.index > before, "Order", ".leaf", "events do not rise")                                        # 40
         content = file["content"]
         if content["state"] == "erased":
-            want(generation["erasure"], "NotErased", ".content", "nothing was erased")                           # 40
+            want(generation["erasure"], "NotErased", ".content", "nothing was erased")                           # 43
         else:
-            want(not generation["erasure"], "Erasure", ".content", "shown, though it was erased")                # 38
-        if content["state"] == "opened":                                                                         # 39
+            want(not generation["erasure"], "Erasure", ".content", "shown, though it was erased")                # 41
+        if content["state"] == "opened":                                                                         # 42
             data, opening = content["json"].encode(), content["opening"]
             want(len(opening) == 32, "Number", ".content.opening", "an opening has 32 bytes")
             commitment = sha256(b"sharetrail commitment v1\n", opening, data)
             want(commitment == entry["commitment"], "Commitment", ".content.json", "not what was committed to")
-            want(subjects(content["json"]) == [self.file["customer"]], "Customer", ".content.json", "of another customer")
-        want(leaf.batch.producer not in RESERVED, "Misplaced", ".leaf", f"an event of {leaf.batch.producer}")    # 41
+            same = subjects(content["json"]) == [self.file["customer"]]
+            want(same, "Customer", ".content.json", "of another customer")
+        want(leaf.batch.producer not in RESERVED, "Misplaced", ".leaf", f"an event of {leaf.batch.producer}")    # 44
         want(not erasure or leaf.index < erasure.index, "Erasure", ".leaf", "after the erasure")
 
     def end(self, shards):
         if self.faults:
             return
-        for i in range(len(self.pool)):                                                                          # 44
+        for i in range(len(self.pool)):                                                                          # 47
             with self.step(f"hashes[{i}]"):
                 want(i in self.used, "Pool", why="no path uses it")
         for shard in shards.values():
             for i, batch in enumerate(shard.batches):
                 with self.step(f"shard {shard.number}: batches[{i}]"):
                     want(batch.used, "Pool", why="no leaf is in it")
+            for here in shard.unneeded:                                                                          # 29
+                with self.step(here):
+                    raise Fault("Unneeded", why="signed nothing that is shown, and no registry entry names it")
         self.seals = [{"shard": s.number, "size": s.covered, "sealed": s.sealed,
                        "recomputed": [{"auditor": a, "time": t} for a, t in s.auditors]} for s in shards.values()]
 
 
+STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
+VALUE = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null"
+TOKEN = re.compile(rf"[ \t\n\r]*+(?:({STRING})|({VALUE})|([\[\]{{}},:]))")
+
+
 def subjects(text):
-    """The values of all members `subject` of a content; none if it is no JSON object."""
-    class Pairs(list):
-        pass
+    """The values of all members `subject` of a content; none if it is no JSON object.
 
-    def refuse(token):
-        raise ValueError(token)
-
-    try:
-        value = json.loads(text, object_pairs_hook=Pairs, parse_int=str, parse_float=str, parse_constant=refuse)
-    except (ValueError, RecursionError):
-        return []
-    return [v for m, v in value if m == "subject"] if isinstance(value, Pairs) else []
+    Read token by token: values of other members may be nested at will, and what their numbers and escapes stand for is
+    not asked.
+    """
+    found, closes, place, last, name_ = [], [], 0, "", None
+    text = text.rstrip(" \t\n\r")
+    while place < len(text):
+        if not (token := TOKEN.match(text, place)):
+            return []
+        is_string, mark = token[1] is not None, token[3]
+        in_object = closes and closes[-1] == "}"
+        # What may stand here follows from what stood before: nothing, `[`, `{`, `,` after a member or an element, `:`,
+        # a name, or a value.
+        if last == "" or last in ("[", ":") or last == "," and not in_object:
+            fits = mark in (None, "[", "{") or last == "[" and mark == "]"
+        elif last in ("{", ","):
+            fits = is_string or last == "{" and mark == "}"
+        elif last == "name":
+            fits = mark == ":"
+        else:
+            fits = closes and mark in (",", closes[-1])
+        if not fits or not closes and last == "" and mark != "{":
+            return []
+        if len(closes) == 1 and is_string and last in ("{", ","):
+            try:
+                name_ = json.loads(token[1])
+                name_.encode()
+            except ValueError:                              # half of a surrogate pair
+                return []
+        elif len(closes) == 1 and name_ == "subject" and last == ":":
+            found.append(json.loads(token[1]) if is_string else None)
+        if mark in ("[", "{"):
+            closes.append("]" if mark == "[" else "}")
+            last = mark
+        elif mark in ("]", "}"):
+            closes.pop()
+            last = "value"
+        else:
+            last = mark or ("name" if is_string and in_object and last in ("{", ",") else "value")
+        place = token.end()
+    return found if last == "value" and not closes else []
 
 
 def verify(data, policy):
@@ -1079,7 +1158,8 @@ def self_test():
     vrf = bytes.fromhex("a09aa5f47a6759802ff955f8dc2d2a14a5c99d23be97f864127ff9383455a4f0")
     genesis = b"\0" + write_json({
         "format": "sharetrail.org/genesis@v1", "ledger": "shop.example", "id": "11" * 32, "shard": 0, "shards": 1,
-        "vrf": base64.b64encode(vrf).decode(), "operator": "operator+468ba485+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c",
+        "vrf": base64.b64encode(vrf).decode(),
+        "operator": "operator+468ba485+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c",
         "recovery": "recovery+2e9ef669+AYE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU"})
     parse_entry(genesis, "genesis")
     assert leaf_hash(genesis) == unhash("nPp+3gGrOmeeqq9GgNCtYS7DLaqP+r9qLButCU0s3cQ=")
@@ -1093,6 +1173,15 @@ def self_test():
     commitment = sha256(b"sharetrail commitment v1\n", b"\xaa" * 32, content.encode())
     assert commitment.hex() == "b3f54aaab1963e0c3656919e3c80ff2cb562d967448772375a656db5bc3c896e"
     assert subjects(content) == ["customer-42"]
+    deep = "[" * 5000 + "]" * 5000
+    for text, found in {
+            '{"a":1e999,"a":"\\ud800","sub\\u006aect":"x" , "b":{"subject":2}}': ["x"],
+            '{"a":%s,"subject":"x"}' % deep: ["x"], ' {"subject":"x"}\n': ["x"],
+            '{"subject":"x","subject":"x"}': ["x", "x"], '{"\\ud800":1,"subject":"x"}': [], '{"subject":"x",}': [],
+            '{"subject":["x"]}': [None], '["x"]': [], '{}': [], '"subject"': [], '{"subject":"x"} 1': [],
+            '{"a":01,"subject":"x"}': [], '{"a":[1 2],"subject":"x"}': [], '{"subject":"x"': [],
+            '{"a":NaN,"subject":"x"}': [], '{"a":"\t","subject":"x"}': [], '{"a":}': []}.items():
+        assert subjects(text) == found, text[:80]
     event = b"\1" + bytes.fromhex("4751814e458726ecbacfbb2bdd1f84da") + label + commitment
     assert parse_entry(event, "event") == {"label": label, "commitment": commitment}
     assert leaf_hash(event) == unhash("H62lpRWVO6GohAs0bTBkadnScUefHb0s2nYtvSN+EU0=")
@@ -1104,9 +1193,11 @@ def self_test():
     assert parse_entry(registry[1], "registry")["prev"] == leaf_hash(registry[0])
     note = ("shop.example/batch/0of1/till/06060606060606060606060606060606/0\n1\n"
             "H62lpRWVO6GohAs0bTBkadnScUefHb0s2nYtvSN+EU0=\nprev nPp+3gGrOmeeqq9GgNCtYS7DLaqP+r9qLButCU0s3cQ=\n\n"
-            "\u2014 till HgjL71MmmF4n5Cx3COaY/cz0z//C+LCYsAbOP2oJkL1oklUCNSwmczCfHdjntFOY9HLvHKhgVTLPgNL60+JK6z1pvgw=\n")
+            "\u2014 till HgjL71MmmF4n5Cx3COaY/cz0z//C+LCYsAbOP2oJkL1oklUCNSwmczCfHdjntFOY9HLvHKhgVTLPgNL60+JK6z1pvgw="
+            "\n")
     batch = parse_batch(note)
-    assert batch.producer == "till" and sha256(batch.note.text.encode()) == unhash("yDyMS3tCQEbmVJEOSPqlm1/lGur/XpPlOQqpZPTsh8w=")
+    assert batch.producer == "till"
+    assert sha256(batch.note.text.encode()) == unhash("yDyMS3tCQEbmVJEOSPqlm1/lGur/XpPlOQqpZPTsh8w=")
     assert signed(till.public, batch.note.text.encode(), batch.note.line_of(till))
     assert not signed(till.public, b"x" + batch.note.text.encode(), batch.note.line_of(till))
     checkpoint = parse_note(
@@ -1143,7 +1234,8 @@ def test_tree(file):
     roots = [bytes.fromhex(root) for root in file["roots"]]
     assert [tree_root(hashes[:n]) for n in range(len(roots))] == roots
     for t in file["inclusion"]:
-        check_inclusion(hashes[t["index"]], t["index"], t["size"], list(map(bytes.fromhex, t["proof"])), roots[t["size"]])
+        index, size = t["index"], t["size"]
+        check_inclusion(hashes[index], index, size, list(map(bytes.fromhex, t["proof"])), roots[size])
     for t in file["consistency"]:
         old, new = t["old_size"], t["new_size"]
         check_consistency(old, roots[old], new, roots[new], list(map(bytes.fromhex, t["proof"])))
@@ -1195,6 +1287,10 @@ def test_note(file):
     c = file["cosigned"]
     policy = Policy(f"#sharetrail ledger shop.example {'11' * 32}\nlog {c['log']}\nwitness w {c['witness']}\n"
                     "group g 1 w\nquorum g\n".encode())
+    again = f"#sharetrail ledger a {'11' * 32}\n#sharetrail auditor {c['witness']}\nquorum none"
+    Policy(again.encode())
+    assert not holds(Policy, f"witness w {c['witness']}\n{again}".encode())
+    assert not holds(Policy, f"{again}\n#sharetrail auditor {c['witness']}".encode())
     assert policy.open(c["note"]).size == 7
     assert cosigned(parse_note(c["note"]), policy.witnesses["w"]) == c["time"]
     assert not holds(policy.open, c["note"].replace("\n7\n", "\n8\n"))
@@ -1232,10 +1328,11 @@ def main():
     if code == 0:
         print(f"  {report['format']} of {report['customer']!r}, ledger {report['ledger']}")
         if "complete" in report:
-            print(f"  {report['generations']} generations, {len(report['events'])} events; complete {report['complete']}")
+            events = len(report["events"])
+            print(f"  {report['generations']} generations, {events} events; complete {report['complete']}")
         for seal in report["maps"]:
             by = ", ".join(f"{r['auditor']} at {r['time']}" for r in seal["recomputed"]) or "nobody"
-            print(f"  shard {seal['shard']}: map of {seal['size']} leaves, sealed at {seal['sealed']}, recomputed by {by}")
+            print(f"  shard {seal['shard']}: {seal['size']} leaves, sealed {seal['sealed']}; recomputed by {by}")
     return code
 
 

@@ -111,7 +111,8 @@ impl Builder {
     }
 
     /// A party of a shard, with the path to its label in the shard's map. Its registry entries are told by
-    /// [`Builder::registry`].
+    /// [`Builder::registry`]. A dossier does not hold if it lists one that signed no batch told here and has no registry
+    /// entry: nothing would bind its name.
     pub fn party(&mut self, shard: u32, party: Name, path: MapPath) {
         self.shards.entry(shard).or_default().parties.insert(party, path);
     }

@@ -212,6 +212,14 @@ impl<'a> Check<'a> {
             for position in unused(&shard.used) {
                 self.fault(format!("{}.batches[{position}]", shard.at), FaultKind::Pool);
             }
+            // The absence of a name that nothing else holds could be shown of any other name as well.
+            let involved = shard.involved();
+            for (position, one) in shard.parties.iter().enumerate() {
+                if !involved.contains(&one.party) {
+                    let here = format!("{}.parties[{position}]", shard.at);
+                    self.fault(here, FaultKind::Unneeded);
+                }
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ pub enum FaultKind {
         /// What it is.
         found: u64,
     },
-    /// Indexes, shards or generations that do not rise.
+    /// Indexes, shards, names or the batches of a chain that do not rise, or a chain that goes on by another producer.
     #[error("not in rising order, or twice")]
     Order,
     /// A hash that stands twice in the pool, or that no path names.
@@ -129,9 +129,13 @@ pub enum FaultKind {
         /// Who is missing.
         party: Name,
     },
-    /// A shard's evidence on which nothing stands.
-    #[error("nobody's label that is shown lives on this shard")]
+    /// A shard on which no label lives, a generation without a leaf, or a party that signed no batch and stands in no
+    /// registry entry: nothing binds what it says.
+    #[error("nothing that is shown needs this")]
     Unneeded,
+    /// Another shard shows another registry entry under the same `seq`.
+    #[error("the registry entry is another one than that of the same number on another shard")]
+    Registries,
     /// Not a leaf of a map log.
     #[error(transparent)]
     MapLeaf(#[from] MapLeafError),

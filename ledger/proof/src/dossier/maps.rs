@@ -5,7 +5,7 @@
 //! operator's word, or that of an auditor who built it again and cosigned.
 //! Trust: the policy; a root counts once it stands in the last leaf of a map log that the policy believes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Check, Tree};
 use super::shard::{CheckedShard, Registered, Shown};
@@ -135,6 +135,10 @@ impl Check<'_> {
                 self.fault(at, FaultKind::Party { party });
             }
         }
+        let mut by_party = BTreeMap::<&Name, Vec<&Registered>>::new();
+        for one in &shown.entries {
+            by_party.entry(&one.party).or_default().push(one);
+        }
         let mut before = None;
         for (position, party) in evidence.parties.iter().enumerate() {
             let here = format!("{}.parties[{position}]", shard.at);
@@ -143,8 +147,8 @@ impl Check<'_> {
                 before.replace(&party.party),
                 &party.party,
             );
-            let own = |one: &&Registered| one.party == party.party;
-            let own: Vec<&Registered> = shown.entries.iter().filter(own).collect();
+            let own = by_party.get(&party.party);
+            let own = own.map(Vec::as_slice).unwrap_or_default();
             let Some(map) = &shard.map else { continue };
             // Where a registry entry is not in its place, that was told; what is complete without it cannot be said.
             if shown.all {

@@ -74,7 +74,7 @@ pub struct Dossier {
     pub hashes: Vec<Hash>,
     /// What is the same for all events of a shard; one for each shard on which a label below lives.
     pub shards: Vec<ShardEvidence>,
-    /// From 0, without a gap. None where the customer was never known.
+    /// From 0, without a gap, each with an event or its erasure. None where the customer was never known.
     pub generations: Vec<Generation>,
     /// That nothing is on record under the generation that would follow.
     pub absence: Absence,
@@ -98,8 +98,7 @@ pub struct ShardEvidence {
     pub batches: Vec<BatchEvidence>,
     /// All registry entries of the parties below, by rising index.
     pub registry: Vec<LeafEvidence>,
-    /// Whoever signed a batch (but the recovery key) or stands in a registry entry here, and any others about whom it is
-    /// shown whether they are registered; by rising name.
+    /// Whoever signed a batch (but the recovery key) or stands in a registry entry here, and nobody else; by rising name.
     pub parties: Vec<PartyEvidence>,
 }
 

@@ -3,16 +3,16 @@
 //! In scope: what every label of the shard stands on, and where a leaf is. Out of scope: completeness (`maps.rs`), what
 //! the leaves of a label say (`generation.rs`). Trust: the policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Check, Tree};
 use super::keys::Keys;
 use super::{BatchEvidence, FaultKind, LeafEvidence, ShardEvidence, VerifiedMap, VerifiedParty};
 use crate::batch::Batch;
 use crate::checkpoint::{VerifiedCheckpoint, log_origin};
-use crate::entry::{BATCH, Entry, Genesis, RegistryAction};
+use crate::entry::{BATCH, Entry, Genesis, RegistryAction, RegistryRecord};
 use crate::hash::{LeafHash, LeafIndex, TreeSize};
-use crate::name::{Name, OPERATOR, RECOVERY, Shard};
+use crate::name::{ChainId, Name, OPERATOR, RECOVERY, Shard};
 use crate::note::{KeyId, Note, NoteError};
 
 /// A shard whose checkpoint and genesis hold.
@@ -30,6 +30,8 @@ pub(super) struct CheckedShard {
     pub(super) used: Vec<bool>,
     /// Whether a label that is shown lives here.
     pub(super) needed: bool,
+    /// The registry entries that are in their places.
+    registry: Vec<Registered>,
     pub(super) parties: Vec<VerifiedParty>,
 }
 
@@ -43,6 +45,17 @@ impl CheckedShard {
     pub(super) fn producers(&self) -> impl Iterator<Item = (usize, &Name)> {
         let batches = self.batches.iter().enumerate();
         batches.filter_map(|(position, one)| Some((position, &one.as_ref()?.batch.producer)))
+    }
+
+    /// Who belongs among the parties: whoever signed a batch in which a leaf stands, but the recovery key, which the
+    /// genesis entry holds, and whomever a registry entry names. To be asked once all leaves were met.
+    pub(super) fn involved(&self) -> BTreeSet<&Name> {
+        let signers = self
+            .producers()
+            .filter(|(position, producer)| self.used[*position] && producer.as_str() != RECOVERY)
+            .map(|(_, producer)| producer);
+        let named = self.registry.iter().map(|one| &one.party);
+        signers.chain(named).collect()
     }
 }
 
@@ -66,6 +79,8 @@ pub(super) struct Shown {
 pub(super) struct Registered {
     /// Its position in the shard's `registry`.
     pub(super) position: usize,
+    /// Its number among the ledger's registry entries.
+    seq: u64,
     pub(super) party: Name,
     pub(super) index: LeafIndex,
     pub(super) hash: LeafHash,
@@ -89,9 +104,10 @@ impl Check<'_> {
             batches: Vec::new(),
             used: vec![false; evidence.batches.len()],
             needed: false,
+            registry: Vec::new(),
             parties: Vec::new(),
         };
-        let mut before = None;
+        let (mut before, mut chains) = (None, BTreeMap::new());
         for (position, batch) in evidence.batches.iter().enumerate() {
             let here = format!("{at}.batches[{position}]");
             self.rises(
@@ -100,10 +116,14 @@ impl Check<'_> {
                 &batch.index,
             );
             let found = self.batch(&here, batch, &checked);
+            if let Some(found) = &found {
+                self.goes_on(&format!("{here}.note"), &found.batch, &mut chains);
+            }
             checked.batches.push(found);
         }
         let shown = self.registry(evidence, &mut checked);
         self.parties(evidence, &shown, &mut checked);
+        checked.registry = shown.entries;
         Some(checked)
     }
 
@@ -143,6 +163,28 @@ impl Check<'_> {
             if other.genesis != expected || other.shard.count() != first.shard.count() {
                 self.fault(format!("{}.genesis", other.at), FaultKind::Genesis);
             }
+        }
+    }
+
+    /// That the shards show the same registry entry where they show one of the same number.
+    pub(super) fn same_registry(&mut self, shards: &BTreeMap<u32, CheckedShard>) {
+        let mut known = BTreeMap::<u64, LeafHash>::new();
+        for shard in shards.values() {
+            for one in &shard.registry {
+                if *known.entry(one.seq).or_insert(one.hash) != one.hash {
+                    let here = format!("{}.registry[{}]", shard.at, one.position);
+                    self.fault(here, FaultKind::Registries);
+                }
+            }
+        }
+    }
+
+    /// That a batch stands after those of lower numbers of its chain, and that the chain is one producer's: a note that is
+    /// put on record twice counts its entries twice.
+    fn goes_on(&mut self, at: &str, batch: &Batch, chains: &mut BTreeMap<ChainId, (Name, u64)>) {
+        let before = chains.insert(batch.chain, (batch.producer.clone(), batch.number));
+        if before.is_some_and(|(producer, number)| producer != batch.producer || number >= batch.number) {
+            self.fault(at, FaultKind::Order);
         }
     }
 
@@ -189,12 +231,13 @@ impl Check<'_> {
             };
             self.rises(here.clone(), before.replace(index).as_ref(), &index);
             match self.registered(&here, evidence, leaf, index, shard, &mut keys) {
-                Some((party, registers)) => shown.entries.push(Registered {
+                Some(record) => shown.entries.push(Registered {
                     position,
-                    party,
+                    seq: record.seq,
+                    party: record.party,
                     index,
                     hash: LeafHash::of(&leaf.entry.0),
-                    registers,
+                    registers: matches!(record.action, RegistryAction::PartyRegistered { .. }),
                 }),
                 None => shown.all = false,
             }
@@ -205,7 +248,7 @@ impl Check<'_> {
         shown
     }
 
-    /// Applies a registry entry that is in its place; gives its party, and whether it registers it.
+    /// Applies a registry entry that is in its place; gives what it says.
     fn registered(
         &mut self,
         at: &str,
@@ -214,7 +257,7 @@ impl Check<'_> {
         index: LeafIndex,
         shard: &mut CheckedShard,
         keys: &mut Keys,
-    ) -> Option<(Name, bool)> {
+    ) -> Option<RegistryRecord> {
         let special = shard
             .batch(leaf.batch)
             .is_some_and(|one| is_special(&one.batch.producer));
@@ -232,8 +275,7 @@ impl Check<'_> {
             let applied = keys.apply(index, &entry, &one.batch.producer);
             self.holds(at, applied);
         }
-        let registers = matches!(entry.record.action, RegistryAction::PartyRegistered { .. });
-        Some((entry.record.party, registers))
+        Some(entry.record)
     }
 
     fn signature(

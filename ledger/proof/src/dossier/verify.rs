@@ -23,6 +23,10 @@ impl Dossier {
     }
 
     fn check(&self, check: &mut Check<'_>) -> VerifiedDossier {
+        if self.shards.is_empty() {
+            let (expected, found) = (1, 0);
+            check.fault("shards", FaultKind::Number { expected, found });
+        }
         let mut shards = check.shards(&self.shards);
         let mut verified = VerifiedDossier {
             ledger: self.ledger.clone(),
@@ -43,6 +47,10 @@ impl Dossier {
             let at = format!("generations[{position}]");
             let (expected, found) = (position as u64, generation.generation.into());
             check.same_number(format!("{at}.generation"), expected, found);
+            // Nothing is on record of it, so it is not one: it would be told by the absence.
+            if generation.events.is_empty() && generation.erasure.is_none() {
+                check.fault(at.clone(), FaultKind::Unneeded);
+            }
             if generation.erasure.is_none() && position != last {
                 check.fault(format!("{at}.erasure"), FaultKind::Erasure);
             }
@@ -74,6 +82,7 @@ impl Check<'_> {
             }
         }
         self.same_genesis(&shards);
+        self.same_registry(&shards);
         shards
     }
 

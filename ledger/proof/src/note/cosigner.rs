@@ -8,12 +8,9 @@ use std::fmt;
 use ed25519_dalek::{Signer, SigningKey};
 
 use super::{
-    KeyKind, Note, NoteError, VerifierKey, cosigned_message, malformed, read_secret, signature_line,
+    KeyKind, MAX_TIME, Note, NoteError, VerifierKey, cosigned_message, malformed, read_secret, signature_line,
     write_secret,
 };
-
-/// The largest timestamp of a cosignature, so that it fits a signed number.
-const MAX_TIME: u64 = i64::MAX.unsigned_abs();
 
 /// A private key of a witness or an auditor; its text form is that of [`super::NoteSigner`], with type 0x04.
 ///

@@ -4,6 +4,7 @@
 mod support;
 
 mod entries;
+mod recorded;
 mod replay;
 
 use sharetrail_proof::acceptance::{Accepted, LogState, Rejection, Verdict};

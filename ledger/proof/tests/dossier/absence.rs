@@ -19,13 +19,19 @@ fn of_somebody_whom_nobody_knows_it_is_proven_that_there_is_nothing() {
     assert_eq!(verified.as_of(), Ledger::sealed_at(13));
 }
 
-/// A dossier may also show the one generation there could be, and that it is empty.
+/// Of whom nothing is on record, no generation is shown: the absence says that there is none. An erasure alone makes one.
 #[test]
-fn a_generation_without_leaves_is_shown_to_be_empty() {
-    let (ledger, _) = alice_and_bob();
-    let verified = verified(&ledger, &ledger.dossier("carol", 1));
-    assert_eq!((verified.events.len(), verified.generations.len()), (0, 1));
-    assert_eq!(verified.absence.generation, 1);
+fn a_generation_without_leaves_is_none() {
+    let (mut ledger, _) = alice_and_bob();
+    let found = faults(&ledger, &ledger.dossier("carol", 1));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(*fault(&found, "generations[0]"), FaultKind::Unneeded);
+    ledger.erase("carol", 0);
+    let erased = verified(&ledger, &ledger.dossier("carol", 1));
+    assert_eq!((erased.events.len(), erased.generations.len()), (0, 1));
+    let found = faults(&ledger, &ledger.dossier("carol", 2));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(*fault(&found, "generations[1]"), FaultKind::Unneeded);
 }
 
 #[test]

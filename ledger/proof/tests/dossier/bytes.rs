@@ -7,6 +7,7 @@ use sharetrail_proof::dossier::{Certificate, Dossier, DossierError, FORMAT, File
 use sharetrail_proof::name::LedgerId;
 use sharetrail_proof::policy::Policy;
 
+use crate::golden::{golden, policy as golden_policy};
 use crate::support::{LEDGER, Ledger, name};
 use crate::{alice_and_bob, three_generations};
 
@@ -17,11 +18,11 @@ fn small() -> (Policy, Vec<u8>) {
     (ledger.policy(), ledger.dossier("alice", 1).to_bytes())
 }
 
-fn check(bytes: &[u8], policy: &Policy) -> Result<(), DossierError> {
+fn check(bytes: &[u8], policy: &Policy) -> Checked {
     Dossier::parse(bytes)?.verify(policy).map(drop)
 }
 
-fn check_certificate(bytes: &[u8], policy: &Policy) -> Result<(), DossierError> {
+fn check_certificate(bytes: &[u8], policy: &Policy) -> Checked {
     Certificate::parse(bytes)?.verify(policy).map(drop)
 }
 
@@ -33,12 +34,29 @@ fn small_certificate() -> (Policy, Vec<u8>) {
     (ledger.policy(), ledger.certificate("alice", 0).to_bytes())
 }
 
-/// Changes each byte in turn, in all of these ways: each time that is seen, and as a change of such a file.
+type Checked = Result<(), DossierError>;
+
+/// Changes one byte: that is seen, and as a change of such a file.
+fn a_change_is_seen(
+    bytes: &[u8],
+    policy: &Policy,
+    (position, change): (usize, u8),
+    check: impl Fn(&[u8], &Policy) -> Checked,
+) {
+    let mut changed = bytes.to_vec();
+    changed[position] ^= change;
+    let at = format!("byte {position} of {} xor {change}", bytes.len());
+    let error = check(&changed, policy).expect_err(&at);
+    assert!(error.is_disproof(), "{at}: {error:?}");
+    assert!(kind_of(&changed).is_some(), "{at}");
+}
+
+/// Changes each byte in turn, in all of the ways that `changes` gives for its position.
 fn no_change_is_unseen(
     bytes: &[u8],
     policy: &Policy,
-    changes: &[u8],
-    check: impl Fn(&[u8], &Policy) -> Result<(), DossierError> + Copy + Send,
+    changes: impl Fn(usize) -> Vec<u8> + Copy + Send,
+    check: impl Fn(&[u8], &Policy) -> Checked + Copy + Send,
 ) {
     assert_eq!(check(bytes, policy), Ok(()));
     let quick = std::env::var_os("SHARETRAIL_QUICK").is_some();
@@ -48,13 +66,8 @@ fn no_change_is_unseen(
         for first in 0..threads {
             scope.spawn(move || {
                 for position in (first * step..bytes.len()).step_by(threads * step) {
-                    for change in changes {
-                        let mut changed = bytes.to_vec();
-                        changed[position] ^= change;
-                        let at = format!("byte {position} of {} xor {change}", bytes.len());
-                        let error = check(&changed, policy).expect_err(&at);
-                        assert!(error.is_disproof(), "{at}: {error:?}");
-                        assert!(kind_of(&changed).is_some(), "{at}");
+                    for change in changes(position) {
+                        a_change_is_seen(bytes, policy, (position, change), check);
                     }
                 }
             });
@@ -80,13 +93,56 @@ fn a_dossier_reads_back_as_it_was_written() {
 #[test]
 fn no_byte_can_be_changed_unseen() {
     let (policy, bytes) = small();
-    no_change_is_unseen(&bytes, &policy, &[0x01, 0x20, 0x80], check);
+    no_change_is_unseen(&bytes, &policy, |_| vec![0x01, 0x20, 0x80], check);
 }
 
 #[test]
 fn no_byte_of_a_certificate_can_be_changed_unseen() {
     let (policy, bytes) = small_certificate();
-    no_change_is_unseen(&bytes, &policy, &[0x01, 0x20], check_certificate);
+    no_change_is_unseen(&bytes, &policy, |_| vec![0x01, 0x20], check_certificate);
+}
+
+/// Where the names of parties stand in a file, byte by byte. Contents hold no such member: their quotes are escaped.
+fn party_names(bytes: &[u8]) -> Vec<usize> {
+    let member = b"\"party\":\"";
+    let windows = bytes.windows(member.len()).enumerate();
+    let starts = windows
+        .filter(|(_, window)| *window == member.as_slice())
+        .map(|(start, _)| start + member.len());
+    starts
+        .flat_map(|start| (start..).take_while(move |position| bytes[*position] != b'"'))
+        .collect()
+}
+
+/// One bit of each byte, another one from byte to byte, and each bit of the parties' names.
+fn no_bit_is_unread(file: &str, parties: usize, check: impl Fn(&[u8], &Policy) -> Checked + Copy + Send) {
+    let (bytes, policy) = (golden(file), golden_policy());
+    assert_eq!(check(&bytes, &policy), Ok(()), "{file}");
+    let names = party_names(&bytes);
+    assert_eq!(names.len(), parties, "{file}: bytes of names");
+    for position in names {
+        for bit in 0..8 {
+            a_change_is_seen(&bytes, &policy, (position, 1_u8 << bit), check);
+        }
+    }
+    no_change_is_unseen(&bytes, &policy, |position| vec![1_u8 << (position % 8)], check);
+}
+
+/// Caught: the name of a party that is shown not to be registered, which was read by no check but that of the map's path:
+/// and there the absence of one name is that of many.
+#[test]
+fn no_bit_of_the_golden_dossier_is_unread() {
+    no_bit_is_unread("dossier-v1.json", 2 * "insureroperatortill".len(), check);
+}
+
+#[test]
+fn no_bit_of_the_golden_absence_is_unread() {
+    no_bit_is_unread("absence-v1.json", 0, check);
+}
+
+#[test]
+fn no_bit_of_the_golden_certificate_is_unread() {
+    no_bit_is_unread("erasure-v1.json", "operator".len(), check_certificate);
 }
 
 #[test]

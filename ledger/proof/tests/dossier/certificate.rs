@@ -1,14 +1,15 @@
 //! Erasure certificates: what a good one says, and what is no certificate of an erasure.
 
+use sharetrail_proof::batch::Batch;
 use sharetrail_proof::dossier::{Certificate, DossierError, Fault, FaultKind};
 use sharetrail_proof::entry::ErasureEntry;
 use sharetrail_proof::hash::{LeafIndex, TreeSize};
 use sharetrail_proof::name::RECOVERY;
 use sharetrail_proof::vrf::VrfError;
 
-use crate::fault;
 use crate::forged::forge;
 use crate::support::{Ledger, chain, name, operator_replaced, signer};
+use crate::{fault, list_party};
 
 /// Alice was erased; bob was not.
 fn erased() -> Ledger {
@@ -179,4 +180,39 @@ fn the_operator_is_among_the_parties_and_nothing_is_unread() {
     pooled.hashes.push(sharetrail_proof::hash::Hash([9; 32]));
     let at = format!("hashes[{}]", good.hashes.len());
     assert_eq!(*fault(&faults(&ledger, &pooled), &at), FaultKind::Pool);
+}
+
+/// The rules of a dossier's shard are those of a certificate's.
+#[test]
+fn a_certificate_lists_only_parties_that_something_binds() {
+    let ledger = erased();
+    let good = ledger.certificate("alice", 0);
+    assert_eq!(ledger.certificate_with("alice", 0, &["insurer"]), good);
+    let with_till = ledger.certificate_with("alice", 0, &["till"]);
+    assert_eq!(with_till.shard.parties.len(), 2, "the till is registered");
+    with_till.verify(&ledger.policy()).unwrap();
+    let mut listed = good;
+    let position = list_party(&mut listed.hashes, &mut listed.shard, &ledger.map(0), "insurer");
+    let found = faults(&ledger, &listed);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let at = format!("shard.parties[{position}]");
+    assert_eq!(*fault(&found, &at), FaultKind::Unneeded);
+}
+
+/// The operator's batch 0 registered the till; a second batch 0 of that chain holds the erasure.
+#[test]
+fn a_certificate_shows_no_chain_that_goes_back() {
+    let (mut ledger, till) = Ledger::with_till(1);
+    ledger.record(&till, "alice", 0, 0..1);
+    let (label, generation) = (ledger.label("alice", 0), 0);
+    let entries = [ErasureEntry { label, generation }.to_bytes().to_vec()];
+    let batch = Batch {
+        number: 0,
+        ..ledger.log(0).follow("operator", chain("operator"), &entries)
+    };
+    let note = ledger.operator.sign(&batch.to_text());
+    ledger.log_mut(0).force(&note, &entries);
+    let found = faults(&ledger, &ledger.certificate_with("alice", 0, &["till"]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(*fault(&found, "shard.batches[1].note"), FaultKind::Order);
 }

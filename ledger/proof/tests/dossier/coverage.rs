@@ -2,12 +2,13 @@
 
 use sharetrail_proof::dossier::{DossierError, FaultKind, VerifiedContent};
 use sharetrail_proof::map::MapLeafError;
+use sharetrail_proof::name::{OPERATOR, RECOVERY};
 use sharetrail_proof::note::NoteError;
 use sharetrail_proof::policy::{Policy, PolicyError};
 use sharetrail_proof::tree::ProofError;
 
 use crate::support::{LEDGER, Ledger, Witness, ledger_id, name, party, signer};
-use crate::{alice_and_bob, fault, faults, three_generations, verified};
+use crate::{alice_and_bob, fault, faults, list_party, three_generations, verified};
 
 #[test]
 fn events_after_the_map_leaf_are_on_record_and_not_covered() {
@@ -78,9 +79,10 @@ fn shards_are_covered_each_by_its_own_map() {
     assert_eq!(verdict.as_of(), Ledger::sealed_at(oldest));
 }
 
-/// A recipient is shown with its registry entries, or that it has none; both say something about "never shared with".
+/// A recipient is shown with its registry entries, whether the map covers them or not; it needs no key. One that has none
+/// is not listed.
 #[test]
-fn recipients_are_shown_to_be_registered_or_not() {
+fn recipients_are_shown_to_be_registered() {
     let (mut ledger, _) = alice_and_bob();
     ledger.register(&[("insurer", party())]);
     ledger.seal();
@@ -98,13 +100,38 @@ fn recipients_are_shown_to_be_registered_or_not() {
         [
             ("broker", false),
             ("insurer", true),
-            ("nobody", false),
             ("operator", false),
             ("till", true)
         ],
         "the broker's registration is on record, and not covered yet"
     );
-    assert!(verdict.is_registered(&name("insurer")) && !verdict.is_registered(&name("broker")));
+    for (who, is_registered) in [("insurer", true), ("broker", false), ("nobody", false)] {
+        assert_eq!(verdict.is_registered(&name(who)), is_registered, "{who}");
+    }
+}
+
+/// Caught: a name that nothing binds. The path on which "insurer" is not would do for "insurez" as well, so the name could
+/// be changed unseen. The recovery key signs batches, but has no registry entries; the operator is no exception.
+#[test]
+fn a_party_that_signed_nothing_and_stands_in_no_registry_entry_is_not_listed() {
+    let (ledger, _) = alice_and_bob();
+    let good = ledger.dossier("alice", 1);
+    assert_eq!(ledger.collect_with("alice", 1, &["insurer"]).finish(), good);
+    let empty = Ledger::empty(1);
+    let nothing = empty.dossier("alice", 0);
+    assert!(nothing.shards[0].parties.is_empty());
+    for (ledger, good, who) in [
+        (&ledger, &good, "insurer"),
+        (&ledger, &good, RECOVERY),
+        (&empty, &nothing, OPERATOR),
+    ] {
+        let mut listed = good.clone();
+        let position = list_party(&mut listed.hashes, &mut listed.shards[0], &ledger.map(0), who);
+        let found = faults(ledger, &listed);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let at = format!("shards[0].parties[{position}]");
+        assert_eq!(*fault(&found, &at), FaultKind::Unneeded, "{who}");
+    }
 }
 
 #[test]

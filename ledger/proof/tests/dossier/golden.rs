@@ -9,21 +9,21 @@ use sharetrail_proof::note::VerifierKey;
 use sharetrail_proof::policy::Policy;
 
 /// When the older of the two maps was sealed.
-const AS_OF: u64 = 1_767_225_609;
+const AS_OF: u64 = 1_767_225_611;
 
 const FIRST_LABEL: &str = "03ba2ee0403170843c5e000b501ae50707d9a583c0f6e6690db8156ec71064eb";
 const SECOND_LABEL: &str = "5b6793438fc9cb797e5e21d18ab1316cfcc0c6b5b2fa7abdebd2e52065174dd5";
 const NEXT_LABEL: &str = "85a8fbdd9b46dfa270e9acc4f268ca39e2adb340a1b8b749b3f35cc3225482fc";
 const LABEL_OF_NOBODY: &str = "ab6939d3aaaf490df17cc7486cb179ad6733a1f42d0d0b7bbcff8ff05d2d620e";
 
-fn golden(name: &str) -> Vec<u8> {
+pub(crate) fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let text = String::from_utf8(golden("policy-v1")).unwrap();
     let policy: Policy = text.parse().unwrap();
     assert_eq!(policy.to_string(), text);
@@ -72,7 +72,7 @@ fn the_golden_dossier_still_says_what_it_said() {
             )
         })
         .collect();
-    assert_eq!(sizes, [(2, 3, 11, 11), (2, 3, 9, 11)]);
+    assert_eq!(sizes, [(2, 4, 13, 13), (2, 4, 11, 13)]);
     let generations: Vec<_> = verified
         .generations
         .iter()
@@ -102,7 +102,7 @@ fn the_golden_dossier_still_says_what_it_said() {
             (0, 0, 6, true, false),
             (1, 1, 7, true, true),
             (1, 1, 8, true, true),
-            (1, 1, 10, false, true)
+            (1, 1, 12, false, true)
         ]
     );
     let VerifiedContent::Opened(json) = &verified.events[2].content else {
@@ -128,10 +128,10 @@ fn the_golden_dossier_still_says_what_it_said() {
     assert_eq!(
         parties,
         [
-            (0, "insurer", false),
+            (0, "insurer", true),
             (0, "operator", false),
             (0, "till", true),
-            (1, "insurer", false),
+            (1, "insurer", true),
             (1, "operator", false),
             (1, "till", true)
         ]
@@ -179,6 +179,6 @@ fn the_golden_certificate_still_says_who_was_erased_and_where() {
     );
     assert_eq!(
         (verified.checkpoint.size().0, verified.map.leaf.checkpoint.size.0),
-        (11, 11)
+        (13, 13)
     );
 }

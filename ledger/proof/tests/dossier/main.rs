@@ -16,14 +16,15 @@ mod shards;
 mod tampered;
 
 use sharetrail_proof::dossier::{
-    ContentEvidence, Dossier, DossierError, Fault, FaultKind, VerifiedAbsence, VerifiedContent,
-    VerifiedDossier, VerifiedEvent, VerifiedGeneration, VerifiedParty,
+    ContentEvidence, Dossier, DossierError, Fault, FaultKind, LabelPath, PartyEvidence, ShardEvidence,
+    VerifiedAbsence, VerifiedContent, VerifiedDossier, VerifiedEvent, VerifiedGeneration, VerifiedParty,
 };
-use sharetrail_proof::hash::{LeafIndex, TreeSize};
+use sharetrail_proof::entry::party_label;
+use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::Shard;
 use sharetrail_proof::note::NoteSigner;
 
-use support::{LEDGER, Ledger, key_registered, key_rotated, name, party, root, signer};
+use support::{LEDGER, Ledger, Map, key_registered, key_rotated, name, party, root, signer};
 
 /// Three events of alice in two batches, at 5, 6 and 12, and three of bob between them.
 fn alice_and_bob() -> (Ledger, NoteSigner) {
@@ -65,6 +66,25 @@ fn fault<'a>(faults: &'a [Fault], at: &str) -> &'a FaultKind {
     &found
         .unwrap_or_else(|| panic!("nothing at {at}: {faults:?}"))
         .kind
+}
+
+/// Lists a party with a good path, whether or not the shard needs it. Gives its position.
+fn list_party(hashes: &mut Vec<Hash>, shard: &mut ShardEvidence, map: &Map, who: &str) -> usize {
+    let found = map.path(&party_label(&name(who)));
+    let mut path = Vec::new();
+    for hash in found.siblings {
+        let known = hashes.iter().position(|one| *one == hash);
+        let position = known.unwrap_or_else(|| {
+            hashes.push(hash);
+            hashes.len() - 1
+        });
+        path.push(u32::try_from(position).unwrap());
+    }
+    let (party, other) = (name(who), found.other);
+    let place = shard.parties.partition_point(|one| one.party < party);
+    let map = LabelPath { path, other };
+    shard.parties.insert(place, PartyEvidence { party, map });
+    place
 }
 
 fn opened(ledger: &Ledger, customer: &str, generation: u32, number: u32) -> VerifiedContent {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use sharetrail_proof::batch::Batch;
 use sharetrail_proof::customer::prove_label;
 use sharetrail_proof::dossier::{
     Base64, Builder, ContentEvidence, Dossier, FaultKind, MapPart, VerifiedContent,
@@ -13,7 +14,7 @@ use sharetrail_proof::tree::ProofError;
 use sharetrail_proof::vrf::VrfError;
 
 use crate::forged::{event, forge};
-use crate::support::{LEDGER, Ledger, key_revoked, name};
+use crate::support::{LEDGER, Ledger, chain, key_registered, key_revoked, name, party, signer};
 use crate::{alice_and_bob, fault, faults, three_generations, verified};
 
 /// Left out of the dossier, with every path made for what remains: the map's value of the label is another.
@@ -324,4 +325,66 @@ fn a_map_of_another_shard_is_not_this_ones() {
         found: ledger.log(1).signer.verifier().name().to_owned(),
     };
     assert_eq!(*fault(&found, "shards[0].map.leaf"), expected);
+}
+
+/// Producers were given the label of generation 1 though nothing was erased. All that a dossier shows is true, and the
+/// event is not in it: nobody knows which generations there are but who was given their labels.
+#[test]
+fn a_generation_that_begins_without_an_erasure_is_for_its_producers_to_miss() {
+    let (mut ledger, till) = Ledger::with_till(1);
+    ledger.record(&till, "alice", 1, 0..1);
+    let verdict = verified(&ledger, &ledger.dossier("alice", 0));
+    assert!(verdict.generations.is_empty() && verdict.events.is_empty());
+    assert_eq!(verdict.absence.generation, 0);
+}
+
+/// The note is the producer's, the places are right, the map counts both: but the chain does not go on.
+#[test]
+fn a_batch_put_on_record_twice_is_seen() {
+    let (mut ledger, till) = Ledger::with_till(1);
+    let entries = [event(&mut ledger, 0)];
+    let index = forge(&mut ledger, &till, &entries);
+    let note = ledger.log(0).note_at(index).to_owned();
+    verified(&ledger, &ledger.dossier("alice", 1));
+    ledger.log_mut(0).force(&note, &entries);
+    let found = faults(&ledger, &ledger.dossier("alice", 1));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(*fault(&found, "shards[0].batches[2].note"), FaultKind::Order);
+}
+
+/// Batches 0 and 1 of the till are on record, then this one on the same chain: signed, in its place, counted by the map.
+fn after_two_batches(by: &str, number: u64) -> (Ledger, Dossier) {
+    let (mut ledger, till) = Ledger::with_till(1);
+    let crm = signer("crm", "crm");
+    ledger.register(&[("crm", party()), ("crm", key_registered(&crm))]);
+    ledger.record(&till, "alice", 0, 0..1);
+    ledger.record(&till, "alice", 0, 1..2);
+    let entries = [event(&mut ledger, 2)];
+    let batch = Batch {
+        number,
+        ..ledger.log(0).follow(by, chain("till"), &entries)
+    };
+    let key = if by == "till" { &till } else { &crm };
+    let note = key.sign(&batch.to_text());
+    ledger.log_mut(0).force(&note, &entries);
+    let dossier = ledger.dossier("alice", 1);
+    (ledger, dossier)
+}
+
+/// A dossier shows some batches of a chain, so numbers may be missing between them; no number comes back, and no other
+/// producer goes on with a chain.
+#[test]
+fn a_chain_goes_up_and_stays_with_its_producer() {
+    for number in [2, 7] {
+        let (ledger, dossier) = after_two_batches("till", number);
+        assert_eq!(verified(&ledger, &dossier).events.len(), 3);
+    }
+    for (by, number) in [("till", 1), ("till", 0), ("crm", 2), ("crm", 0)] {
+        let (ledger, dossier) = after_two_batches(by, number);
+        let found = faults(&ledger, &dossier);
+        assert_eq!(found.len(), 1, "{by} {number}: {found:?}");
+        let last = dossier.shards[0].batches.len() - 1;
+        let at = format!("shards[0].batches[{last}].note");
+        assert_eq!(*fault(&found, &at), FaultKind::Order, "{by} {number}");
+    }
 }

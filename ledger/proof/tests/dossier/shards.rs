@@ -5,8 +5,8 @@ use sharetrail_proof::note::NoteError;
 use sharetrail_proof::policy::PolicyError;
 use sharetrail_proof::tree::ProofError;
 
-use crate::support::{Ledger, signer};
-use crate::{alice_and_bob, fault, faults, three_generations};
+use crate::support::{Ledger, chain, key_registered, party_named, signer};
+use crate::{alice_and_bob, fault, faults, three_generations, verified};
 
 #[test]
 fn the_evidence_of_a_shard_is_checked() {
@@ -118,5 +118,37 @@ fn shards_stand_in_order_and_each_label_on_its_own() {
     let found = faults(&ledger, &exchanged);
     for at in ["shards[0].genesis", "shards[1].genesis"] {
         assert_eq!(*fault(&found, at), FaultKind::Genesis);
+    }
+}
+
+/// Caught: a party that is one on this shard and another on that one, each told to the customers who live there.
+#[test]
+fn shards_do_not_show_two_registries() {
+    let registered_as = |names: [&str; 2]| {
+        let (mut ledger, till) = (Ledger::empty(2), signer("till", "till"));
+        let operator = ledger.operator.clone();
+        for (shard, full_name) in (0..).zip(names) {
+            let log = ledger.log_mut(shard);
+            let actions = [
+                ("till", party_named(full_name)),
+                ("till", key_registered(&till)),
+            ];
+            let entries = log.registry_entries(&actions);
+            log.push(&operator, chain("operator"), &entries);
+        }
+        let customer = ledger.customer_on(&[0, 1]);
+        ledger.record(&till, &customer, 0, 0..1);
+        ledger.erase(&customer, 0);
+        ledger.record(&till, &customer, 1, 1..2);
+        (ledger, customer)
+    };
+    let (ledger, customer) = registered_as(["Till GmbH", "Till GmbH"]);
+    verified(&ledger, &ledger.dossier(&customer, 2));
+    let (ledger, customer) = registered_as(["Till GmbH", "Another GmbH"]);
+    let found = faults(&ledger, &ledger.dossier(&customer, 2));
+    // The second entry names the first by its hash, so it is another one too.
+    assert_eq!(found.len(), 2, "{found:?}");
+    for at in ["shards[1].registry[0]", "shards[1].registry[1]"] {
+        assert_eq!(*fault(&found, at), FaultKind::Registries);
     }
 }

@@ -33,10 +33,13 @@ fn the_head_is_checked() {
     assert_eq!(*fault(&faults(&ledger, &dossier), "absence.generation"), expected);
     let mut dossier = good;
     dossier.shards.clear();
-    assert_eq!(
-        *fault(&faults(&ledger, &dossier), "generations[0].label"),
-        FaultKind::Genesis
-    );
+    let found = faults(&ledger, &dossier);
+    let expected = FaultKind::Number {
+        expected: 1,
+        found: 0,
+    };
+    assert_eq!(*fault(&found, "shards"), expected);
+    assert_eq!(*fault(&found, "generations[0].label"), FaultKind::Genesis);
 }
 
 #[test]

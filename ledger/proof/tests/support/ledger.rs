@@ -287,7 +287,7 @@ impl Ledger {
         self.collect_with(customer, generations, &[])
     }
 
-    /// The same, with parties of which it is shown whether they are registered.
+    /// The same, with what the registry says of further parties.
     pub(crate) fn collect_with(&self, customer: &str, generations: u32, others: &[&str]) -> Builder {
         let mut builder = Builder::new(name(LEDGER), customer);
         let mut parties = BTreeMap::<u32, BTreeSet<Name>>::new();
@@ -306,14 +306,35 @@ impl Ledger {
         parties.entry(shard).or_default();
         builder.absence(generations, label, proof, self.map(shard).path(&label));
         for (shard, mut parties) in parties {
-            parties.extend(others.iter().map(|other| name(other)));
+            parties.extend(self.registered(shard, others));
             self.tell_shard(&mut builder, shard, parties);
         }
         builder
     }
 
+    /// Those of these parties of which a shard has registry entries; of others there is nothing to show.
+    fn registered<'a>(&'a self, shard: u32, parties: &'a [&str]) -> impl Iterator<Item = Name> + 'a {
+        let parties = parties.iter().map(|party| name(party));
+        parties.filter(move |party| !self.leaves_of(shard, party_label(party)).is_empty())
+    }
+
+    /// Whether a builder was told a batch that this party signed.
+    fn signed(&self, builder: &Builder, shard: u32, party: &Name) -> bool {
+        let log = self.log(shard);
+        let mut batches = log.pick(|entry| matches!(entry, Entry::Batch(_)));
+        batches.any(|(index, _)| {
+            let signer = || log.batch_of(LeafIndex(index.0 + 1)).1.producer;
+            builder.has_batch(shard, index) && signer() == *party
+        })
+    }
+
     /// The certificate of an erasure that is on record.
     pub(crate) fn certificate(&self, customer: &str, generation: u32) -> Certificate {
+        self.certificate_with(customer, generation, &[])
+    }
+
+    /// The same, with what the registry says of further parties.
+    pub(crate) fn certificate_with(&self, customer: &str, generation: u32, others: &[&str]) -> Certificate {
         let (label, proof) = prove_label(&self.vrf, &name(LEDGER), customer, generation);
         let shard = label.shard(self.count());
         let mut builder = Builder::new(name(LEDGER), customer);
@@ -321,7 +342,8 @@ impl Ledger {
         let is_erasure = |entry: &Entry<'_>| matches!(entry, Entry::Erasure(one) if one.label == label);
         let (index, _) = self.log(shard).pick(is_erasure).next().unwrap();
         self.tell(&mut builder, shard, index);
-        self.tell_shard(&mut builder, shard, BTreeSet::new());
+        let others = self.registered(shard, others).collect();
+        self.tell_shard(&mut builder, shard, others);
         builder.certificate()
     }
 
@@ -334,19 +356,26 @@ impl Ledger {
             .collect()
     }
 
-    /// Adds what all labels of a shard stand on; the operator is always among its parties.
-    pub(crate) fn tell_shard(&self, builder: &mut Builder, shard: u32, mut parties: BTreeSet<Name>) {
+    /// Adds what all labels of a shard stand on, with the operator as a party wherever it signed something.
+    pub(crate) fn tell_shard(&self, builder: &mut Builder, shard: u32, parties: BTreeSet<Name>) {
         let (log, map) = (self.log(shard), self.map(shard));
         builder.shard(shard, &log.checkpoint(), &log.entries[0], log.proof(LeafIndex(0)));
         builder.map(shard, self.map_part(shard));
-        parties.insert(name(OPERATOR));
         for party in parties {
-            let label = party_label(&party);
-            for index in self.leaves_of(shard, label) {
-                self.tell(builder, shard, index);
-            }
-            builder.party(shard, party, map.path(&label));
+            self.tell_party(builder, shard, &map, party);
         }
+        let operator = name(OPERATOR);
+        if self.signed(builder, shard, &operator) {
+            self.tell_party(builder, shard, &map, operator);
+        }
+    }
+
+    fn tell_party(&self, builder: &mut Builder, shard: u32, map: &Map, party: Name) {
+        let label = party_label(&party);
+        for index in self.leaves_of(shard, label) {
+            self.tell(builder, shard, index);
+        }
+        builder.party(shard, party, map.path(&label));
     }
 
     /// Adds one entry of a log with its batch.

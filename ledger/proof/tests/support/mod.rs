@@ -66,8 +66,12 @@ pub(crate) fn ledger_id() -> LedgerId {
 }
 
 pub(crate) fn party() -> RegistryAction {
+    party_named("Till GmbH")
+}
+
+pub(crate) fn party_named(full_name: &str) -> RegistryAction {
     RegistryAction::PartyRegistered {
-        name: "Till GmbH".into(),
+        name: full_name.into(),
         country: Some("DE".into()),
         contact: None,
     }
