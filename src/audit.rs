@@ -168,7 +168,10 @@ fn new_key(file: &Path, name: &str, output: &Output) -> anyhow::Result<Answer> {
     let summary = json!({ "file": file.display().to_string(), "key": key });
     output.give(&summary, |page| {
         page.holds(&format!("{}: keep it private", file.display()));
-        page.text(2, "Whoever is to believe this auditor needs this line in the trust policy:");
+        page.text(
+            2,
+            "Whoever is to believe this auditor needs this line in the trust policy:",
+        );
         page.verbatim(2, &format!("#sharetrail auditor {key}"));
     })?;
     Ok(Answer::Yes)
@@ -264,13 +267,20 @@ fn write(page: &mut Page, report: &AuditReport, found: &Found, speed: u64) {
     page.field(2, "id", &report.id.to_string());
     for shard in &report.shards {
         let leaves = counted(shard.counts.entries, "leaf");
-        let (batches, events) = (counted(shard.counts.batches, "batch"), counted(shard.counts.events, "event"));
+        let (batches, events) = (
+            counted(shard.counts.batches, "batch"),
+            counted(shard.counts.events, "event"),
+        );
         let labels = counted(shard.counts.labels, "label");
         let maps = counted(shard.counts.map_leaves, "map root");
         let text = format!("{leaves}: {batches}, {events}; {labels}, {maps}");
         page.field(2, &format!("shard {}", shard.shard), &text);
     }
-    page.field(2, "checked", &format!("{} ({}/s)", counted(report.checked, "leaf"), number(speed)));
+    page.field(
+        2,
+        "checked",
+        &format!("{} ({}/s)", counted(report.checked, "leaf"), number(speed)),
+    );
     page.blank();
     if !report.faults.is_empty() {
         write_faults(page, report);
@@ -281,11 +291,17 @@ fn write(page: &mut Page, report: &AuditReport, found: &Found, speed: u64) {
     }
     if !report.interrupted && counts.unmapped > 0 {
         let leaves = counted(counts.unmapped, "leaf");
-        page.warns(0, &format!("Not mapped yet: {leaves} at the ends of the logs; the next map roots cover them"));
+        page.warns(
+            0,
+            &format!("Not mapped yet: {leaves} at the ends of the logs; the next map roots cover them"),
+        );
     }
     write_sample(page, &found.sample);
     if let Some(count) = found.dossiers {
-        page.text(0, &format!("Compared with this audit: {}", counted(count, "dossier")));
+        page.text(
+            0,
+            &format!("Compared with this audit: {}", counted(count, "dossier")),
+        );
     }
     for path in &found.cosigned {
         page.holds(&format!("Cosigned: {}", path.display()));
@@ -294,7 +310,9 @@ fn write(page: &mut Page, report: &AuditReport, found: &Found, speed: u64) {
 
 fn write_what_holds(page: &mut Page, report: &AuditReport) {
     page.holds("Every batch has a valid key, a right signature and its place in its chain");
-    page.holds("The roots of the record logs are those of their entries, under every checkpoint that is named");
+    page.holds(
+        "The roots of the record logs are those of their entries, under every checkpoint that is named",
+    );
     page.holds("Registry and genesis are the same in all shards");
     match report.shards.iter().filter_map(|shard| shard.mapped_at).min() {
         Some(time) => {
@@ -316,7 +334,10 @@ fn write_faults(page: &mut Page, report: &AuditReport) {
     let all = report.faults.len() as u64 + report.more_faults;
     let rest = all.saturating_sub(SHOWN as u64);
     if rest > 0 {
-        page.text(2, &format!("and {} more; --json tells up to 1,000 a shard", number(rest)));
+        page.text(
+            2,
+            &format!("and {} more; --json tells up to 1,000 a shard", number(rest)),
+        );
     }
 }
 
@@ -328,12 +349,21 @@ fn write_sample(page: &mut Page, sample: &[Sampled]) {
     for one in sample.iter().take(SHOWN) {
         let leaves = counted(one.count, "leaf");
         match &one.party {
-            Some(party) => page.text(2, &format!("{} shard {}: {leaves}, of the party {party}", one.label, one.shard)),
+            Some(party) => page.text(
+                2,
+                &format!(
+                    "{} shard {}: {leaves}, of the party {party}",
+                    one.label, one.shard
+                ),
+            ),
             None => page.verbatim(2, &format!("{} shard {}: {leaves}", one.label, one.shard)),
         }
     }
     let rest = sample.len().saturating_sub(SHOWN);
     if rest > 0 {
-        page.text(2, &format!("and {} more; --json tells them all", number(rest as u64)));
+        page.text(
+            2,
+            &format!("and {} more; --json tells them all", number(rest as u64)),
+        );
     }
 }

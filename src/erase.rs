@@ -75,25 +75,20 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     }
     sharetrail_schemas::check_customer_id(&args.customer)?;
     let (ledger, plan) = plan(root, &args.customer, args.generation)?;
-    let done = match plan.erased_at {
-        Some(index) => Done { index, rotated: None },
-        None => {
-            announce(args, &plan, output)?;
-            match erase(&ledger, &plan)? {
-                Some(done) => done,
-                None => return interrupted(args, &plan, output),
-            }
+    let done = if let Some(index) = plan.erased_at {
+        Done { index, rotated: None }
+    } else {
+        announce(args, &plan, output)?;
+        match erase(&ledger, &plan)? {
+            Some(done) => done,
+            None => return interrupted(args, &plan, output),
         }
     };
-    let certified = match &args.output {
-        Some(file) => Some(
-            certify(&ledger, &args.customer, plan.generation).and_then(|made| {
-                save(file, &made.to_bytes(), args.force)?;
-                Ok(file.as_path())
-            }),
-        ),
-        None => None,
-    };
+    let certified = args.output.as_ref().map(|file| {
+        let made = certify(&ledger, &args.customer, plan.generation)?;
+        save(file, &made.to_bytes(), args.force)?;
+        anyhow::Ok(file.as_path())
+    });
     // That it is done is said first, whatever became of the file.
     let file = certified.as_ref().and_then(|made| made.as_ref().ok()).copied();
     let kek = ledger.outside()?.join("vault.kek");
@@ -152,19 +147,16 @@ fn plan(root: &Path, customer: &str, erased: Option<u32>) -> anyhow::Result<(Led
     let opened = opened::open(root)?;
     let told = trail(&opened.ledger, &opened.projections, &opened.vault, customer)?;
     let owned = || customer.to_owned();
-    let found = match erased {
-        Some(generation) => {
-            let is_it = |one: &&TrailGeneration| one.generation == generation && one.erased_at.is_some();
-            let found = told.generations.iter().find(is_it);
-            found.ok_or_else(|| ConsumerError::NotErased {
-                customer: owned(),
-                generation,
-            })?
-        }
-        None => {
-            let last = last_with_events(&told.generations, |one| (one.events, one.erased_at.is_some()));
-            last.ok_or_else(|| ConsumerError::NothingOnRecord { customer: owned() })?
-        }
+    let found = if let Some(generation) = erased {
+        let is_it = |one: &&TrailGeneration| one.generation == generation && one.erased_at.is_some();
+        let found = told.generations.iter().find(is_it);
+        found.ok_or_else(|| ConsumerError::NotErased {
+            customer: owned(),
+            generation,
+        })?
+    } else {
+        let last = last_with_events(&told.generations, |one| (one.events, one.erased_at.is_some()));
+        last.ok_or_else(|| ConsumerError::NothingOnRecord { customer: owned() })?
     };
     let plan = Plan {
         label: found.label,

@@ -122,7 +122,7 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
             contact,
         } => {
             let details = Party {
-                party,
+                id: party,
                 name: name.as_deref().unwrap_or(party.as_str()),
                 country: country.as_deref(),
                 contact: contact.as_deref(),
@@ -182,7 +182,7 @@ fn has_valid_key(ledger: &Ledger, name: &Name) -> anyhow::Result<bool> {
 
 /// A party without a key, and what is to be known of it.
 struct Party<'a> {
-    party: &'a Name,
+    id: &'a Name,
     name: &'a str,
     country: Option<&'a str>,
     contact: Option<&'a str>,
@@ -206,7 +206,7 @@ fn change(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
                 Change::Rotate(name) => keys::rotate(&engine, name)?,
                 Change::Revoke(name) => keys::revoke(&engine, name)?,
                 Change::Party(one) => {
-                    keys::register_party(&engine, one.party, one.name, one.country, one.contact)?;
+                    keys::register_party(&engine, one.id, one.name, one.country, one.contact)?;
                 }
             }
             Ok(engine.stop()?)
@@ -233,7 +233,7 @@ fn elsewhere(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
         }
         Change::Party(one) => {
             let control = Control::Party {
-                party: one.party.clone(),
+                party: one.id.clone(),
                 name: one.name.to_owned(),
                 country: one.country.map(str::to_owned),
                 contact: one.contact.map(str::to_owned),
@@ -246,14 +246,14 @@ fn elsewhere(ledger: &Ledger, change: &Change<'_>) -> anyhow::Result<()> {
 
 fn registered(one: &Party<'_>, output: &Output) -> anyhow::Result<()> {
     let summary = json!({
-        "party": one.party,
+        "party": one.id,
         "name": one.name,
         "country": one.country,
         "contact": one.contact,
         "done": "registered",
     });
     output.give(&summary, |page| {
-        page.holds(&format!("{}: {}, on record in every shard", one.party, one.name));
+        page.holds(&format!("{}: {}, on record in every shard", one.id, one.name));
     })
 }
 

@@ -54,7 +54,9 @@ impl Auditor {
     /// Runs `audit` on the copy.
     fn audit(&self, arguments: &[&str]) -> Run {
         let mut command = bare(&self.folder);
-        command.args(["audit", "site", "--policy", "policy"]).args(arguments);
+        command
+            .args(["audit", "site", "--policy", "policy"])
+            .args(arguments);
         run(&mut command)
     }
 }
@@ -75,7 +77,9 @@ fn copy(from: &Path, to: &Path) {
 /// The kinds of the faults that were told.
 fn kinds(told: &Value) -> Vec<&str> {
     let faults = list(&told["faults"]).iter();
-    faults.map(|fault| fault["kind"].as_str().expect("a text")).collect()
+    faults
+        .map(|fault| fault["kind"].as_str().expect("a text"))
+        .collect()
 }
 
 #[test]
@@ -106,7 +110,10 @@ fn a_changed_byte_is_found_with_its_place() {
     fs::write(&path, bytes).expect("it can be written");
     let told = auditor.audit(&[]).exits(1).json();
     assert_eq!(told["verdict"], "faults");
-    assert!(kinds(&told).contains(&"entry") && kinds(&told).contains(&"batch-root"), "{told}");
+    assert!(
+        kinds(&told).contains(&"entry") && kinds(&told).contains(&"batch-root"),
+        "{told}"
+    );
     let fault = &list(&told["faults"])[0];
     assert!(fault["shard"].is_number() && fault["index"].is_number() && fault["log"].is_string());
 }
@@ -156,10 +163,12 @@ fn an_audit_with_a_state_looks_at_what_is_new_and_notices_what_was_changed() {
 #[test]
 fn an_auditor_cosigns_and_dossiers_carry_it() {
     let auditor = Auditor::of(4, 2);
-    let made = run(bare(&auditor.folder).args(["audit", "--new-key", "auditor.key", "--name", "auditor.example"]));
+    let made =
+        run(bare(&auditor.folder).args(["audit", "--new-key", "auditor.key", "--name", "auditor.example"]));
     let key = made.exits(0).json();
     let key = key["key"].as_str().expect("a text");
-    let again = run(bare(&auditor.folder).args(["audit", "--new-key", "auditor.key", "--name", "auditor.example"]));
+    let again =
+        run(bare(&auditor.folder).args(["audit", "--new-key", "auditor.key", "--name", "auditor.example"]));
     again.exits(2);
 
     let told = auditor

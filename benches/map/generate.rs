@@ -81,7 +81,11 @@ pub(crate) fn generate(home: &Path, plan: &Plan) -> Result<Generated> {
     });
     published?;
     let on_record = engine.view(0).borrow().events;
-    let own = if plan.with_customer { u64::from(CUSTOMER_EVENTS) } else { 0 };
+    let own = if plan.with_customer {
+        u64::from(CUSTOMER_EVENTS)
+    } else {
+        0
+    };
     ensure!(
         on_record == plan.to + own,
         "{on_record} events are on record, not {}",

@@ -127,7 +127,9 @@ impl Args {
         let name = stage.to_possible_value().context("every stage has a name")?;
         let program = std::env::current_exe().context("finding this program")?;
         let mut command = Command::new(program);
-        command.args(["--bench", "--stage", name.get_name(), "--home"]).arg(home);
+        command
+            .args(["--bench", "--stage", name.get_name(), "--home"])
+            .arg(home);
         let [from, to] = range;
         for (option, value) in [
             ("--labels", self.labels),

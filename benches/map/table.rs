@@ -60,11 +60,24 @@ impl Results {
     pub(crate) fn map(&mut self, made: &Generated, mapped: &Mapped, projected: &Projected, proven: &Proven) {
         let events_per_leaf = float(made.events) / float(made.leaves);
         let note = format!("{} events, {} leaves, sealed", made.events, made.leaves);
-        self.row("record made-up frames", float(made.events) / made.seconds, "per s", note);
+        self.row(
+            "record made-up frames",
+            float(made.events) / made.seconds,
+            "per s",
+            note,
+        );
         self.speeds(mapped, events_per_leaf);
         let labels = mapped.labels;
-        self.row("map, peak memory", mib(mapped.peak_bytes), "MiB", "VmHWM of the mapping process");
-        let note = format!("mapping/, {labels} labels; the map log has {} roots", mapped.roots);
+        self.row(
+            "map, peak memory",
+            mib(mapped.peak_bytes),
+            "MiB",
+            "VmHWM of the mapping process",
+        );
+        let note = format!(
+            "mapping/, {labels} labels; the map log has {} roots",
+            mapped.roots
+        );
         self.row("map on disk", mib(mapped.mapping_bytes), "MiB", note);
         let each = float(mapped.mapping_bytes) / float(labels.max(1));
         self.row("map on disk, a label", each, "bytes", "garbage included");
@@ -93,7 +106,12 @@ impl Results {
                 events * 0.05 / 1e6,
                 first / speed
             );
-            self.row(format!("map, at {:.1} million events", mark / 1e6), speed, "per s", note);
+            self.row(
+                format!("map, at {:.1} million events", mark / 1e6),
+                speed,
+                "per s",
+                note,
+            );
         }
         let note = format!("target at the end: {MAPPED_PER_SECOND:.0}");
         let speed = float(mapped.leaves) * events_per_leaf / mapped.seconds;

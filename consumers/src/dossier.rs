@@ -9,8 +9,9 @@
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 
-use sharetrail_ledger::{Ledger, MapReader, Vault};
+use sharetrail_ledger::{Ledger, MapReader, Reader, Vault};
 use sharetrail_proof::dossier::{Base64, Builder, ContentEvidence, Dossier, MapPart, Place};
 use sharetrail_proof::entry::{Entry, party_label};
 use sharetrail_proof::hash::LeafIndex;
@@ -22,6 +23,9 @@ use crate::error::ConsumerError;
 use crate::logs::{Logs, Past, SignedBatch, pasts, with_level_index, wrong};
 use crate::opening::{Opener, Reading};
 use crate::projection::{LeafRef, Projections};
+
+/// Leaves whose batches are hashed together.
+const WINDOW: usize = 64;
 
 /// The dossier of a customer. It shows all that the customer maps cover, and what the log has beyond them. A customer of
 /// whom nothing is on record has a dossier too: it proves that.
@@ -85,8 +89,8 @@ pub(crate) struct Gathering<'a> {
     /// Whose registry entries belong in, by shard, and are not told yet.
     waiting: BTreeSet<(u32, Name)>,
     told: BTreeSet<(u32, Name)>,
-    /// The leaf hashes of the batch looked at last: leaves come in log order, so each batch is read once.
-    hashes: Option<BatchHashes>,
+    /// The trees of the batches that hold the leaves looked at now: leaves come in log order, so each batch is read once.
+    hashes: Vec<BatchHashes>,
 }
 
 struct BatchHashes {
@@ -114,16 +118,52 @@ impl<'a> Gathering<'a> {
             named: BTreeSet::new(),
             waiting: BTreeSet::new(),
             told: BTreeSet::new(),
-            hashes: None,
+            hashes: Vec::new(),
         })
     }
 
     fn generation(&mut self, vault: &Vault, past: &Past) -> Result<(), ConsumerError> {
         self.label(vault, past)?;
         let mut opener = Opener::new(self.customer, past);
-        for at in &past.leaves {
-            self.leaf(past, at, &mut opener)?;
+        for window in past.leaves.chunks(WINDOW) {
+            self.hash_batches(window)?;
+            for at in window {
+                self.leaf(past, at, &mut opener)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Hashes the trees of the batches that hold these leaves of one shard, on all cores: most of a dossier's work, as a path
+    /// in a batch wants all other entries of it.
+    fn hash_batches(&mut self, leaves: &[LeafRef]) -> Result<(), ConsumerError> {
+        let Some(shard) = leaves.first().map(|at| at.shard) else {
+            return Ok(());
+        };
+        let log = self.logs.log(shard)?;
+        let mut batches: Vec<(LeafIndex, u32)> = Vec::new();
+        for at in leaves {
+            let batch = log.batch_of(at)?;
+            if batches.last().is_none_or(|(index, _)| *index != batch.index) {
+                batches.push((batch.index, batch.batch.count));
+            }
+        }
+        let reader = log.reader();
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let hash = |part: &[(LeafIndex, u32)]| -> Result<Vec<BatchHashes>, ConsumerError> {
+            let hashes = part
+                .iter()
+                .map(|(index, count)| read_hashes(reader, *index, *count));
+            hashes.collect()
+        };
+        let hashed: Result<Vec<_>, _> = std::thread::scope(|scope| {
+            let parts = batches.chunks(batches.len().div_ceil(cores));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || hash(part))).collect();
+            let ends = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        self.hashes = hashed?.into_iter().flatten().collect();
         Ok(())
     }
 
@@ -332,32 +372,25 @@ impl<'a> Gathering<'a> {
     }
 
     fn path_in_batch(&mut self, at: &LeafRef, batch: &SignedBatch) -> Result<InclusionProof, ConsumerError> {
-        let known = self
-            .hashes
-            .take()
-            .filter(|known| known.shard == at.shard && known.batch == batch.index);
-        let known = match known {
-            Some(known) => known,
-            None => self.read_hashes(at.shard, batch)?,
-        };
-        let path = prove_inclusion(
-            &known.levels,
-            LeafIndex(u64::from(at.position)),
-            known.levels.size(),
-        );
-        self.hashes = Some(known);
-        path.map_err(|_| wrong(at, "its batch is cut short"))
+        let is_it = |known: &BatchHashes| known.shard == at.shard && known.batch == batch.index;
+        if !self.hashes.iter().any(is_it) {
+            let reader = self.logs.log(at.shard)?.reader();
+            self.hashes = vec![read_hashes(reader, batch.index, batch.batch.count)?];
+        }
+        let position = LeafIndex(u64::from(at.position));
+        let known = self.hashes.iter().find(|known| is_it(known));
+        let path = known.and_then(|known| prove_inclusion(&known.levels, position, known.levels.size()).ok());
+        path.ok_or_else(|| wrong(at, "its batch is cut short"))
     }
+}
 
-    fn read_hashes(&mut self, shard: u32, batch: &SignedBatch) -> Result<BatchHashes, ConsumerError> {
-        let reader = self.logs.log(shard)?.reader();
-        let hashes = reader.leaf_hashes(LeafIndex(batch.index.0 + 1), batch.batch.count as usize)?;
-        Ok(BatchHashes {
-            shard,
-            batch: batch.index,
-            levels: Levels::new(&hashes),
-        })
-    }
+fn read_hashes(reader: &Reader, batch: LeafIndex, count: u32) -> Result<BatchHashes, ConsumerError> {
+    let hashes = reader.leaf_hashes(LeafIndex(batch.0 + 1), count as usize)?;
+    Ok(BatchHashes {
+        shard: reader.shard(),
+        batch,
+        levels: Levels::new(&hashes),
+    })
 }
 
 fn evidence(reading: Reading) -> ContentEvidence {

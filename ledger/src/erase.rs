@@ -301,7 +301,9 @@ impl Erasures {
             .filter(|label| !is_intended(label))
             .copied()
             .collect();
-        done.into_iter().for_each(|label| self.done(label));
+        for label in done {
+            self.done(label);
+        }
     }
 }
 

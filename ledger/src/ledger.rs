@@ -157,7 +157,7 @@ impl Ledger {
 
     /// A shard's customer map at the last root that was sealed; none where none was yet.
     pub fn map_reader(&self, shard: u32) -> Result<Option<MapReader>, LedgerError> {
-        MapReader::open(self.folder(), shard)
+        MapReader::open(self, shard)
     }
 
     /// The registry as shard 0's log has it at its published checkpoint.

@@ -14,10 +14,9 @@ use sharetrail_ledger::{Engine, Ledger, LedgerError, Step, remap, restore, statu
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize};
-use sharetrail_proof::map::{
-    MapLeaf, MapValue, leaf_hash, subtree_root, verify_absent, verify_present,
-};
+use sharetrail_proof::map::{MapLeaf, MapValue, leaf_hash, subtree_root, verify_absent, verify_present};
 use sharetrail_proof::name::Label;
+use sharetrail_proof::note::Cosigner;
 use sharetrail_proof::tiles::{Bundle, parse_bundle};
 use sharetrail_proof::tree::{root_of, verify_inclusion};
 use support::sound::entries;
@@ -103,8 +102,7 @@ fn value(hashes: &[LeafHash]) -> MapValue {
 
 fn naive(entries: &[Vec<u8>]) -> (Hash, u64) {
     let labels = labels(entries);
-    let leaf =
-        |(label, hashes): (&Label, &Vec<LeafHash>)| (*label, leaf_hash(label, &value(hashes).hash()));
+    let leaf = |(label, hashes): (&Label, &Vec<LeafHash>)| (*label, leaf_hash(label, &value(hashes).hash()));
     let leaves: Vec<(Label, Hash)> = labels.iter().map(leaf).collect();
     (subtree_root(0, &leaves), leaves.len() as u64)
 }
@@ -249,10 +247,16 @@ fn what_is_lost_is_made_again_byte_for_byte() {
     let before = published(&made.open()).unwrap();
     let note = fs::read(made.root.join("map/0/checkpoint")).unwrap();
     for paths in lost {
-        paths.iter().for_each(|path| remove(path));
+        for path in &paths {
+            remove(path);
+        }
         map_once(&made).unwrap_or_else(|error| panic!("{error}; {paths:?}"));
         let told = format!("{paths:?}");
-        assert_eq!(fs::read(made.root.join("map/0/checkpoint")).unwrap(), note, "{told}");
+        assert_eq!(
+            fs::read(made.root.join("map/0/checkpoint")).unwrap(),
+            note,
+            "{told}"
+        );
         assert_whole(&made.open(), std::slice::from_ref(&before), &told);
         assert!(!made.root.join("map/0.new").exists());
     }
@@ -356,7 +360,11 @@ fn a_folder_that_was_put_back_comes_to_the_map_log_that_was_signed() {
         assert!(restore(&made.open(), &[newer], &mut |_| ()).unwrap().complete);
         record(&made, 9, 5);
         map_once(&made).unwrap();
-        assert_whole(&made.open(), &[signed], &format!("outside lost: {outside_is_lost}"));
+        assert_whole(
+            &made.open(),
+            &[signed],
+            &format!("outside lost: {outside_is_lost}"),
+        );
     }
 }
 
@@ -479,4 +487,81 @@ fn a_map_log_that_is_not_the_one_that_was_signed_shows_in_the_status() {
     let told = status(&made.open()).unwrap();
     let map = told.shards[0].map.as_ref().unwrap();
     assert_eq!(map.problems.len(), 1, "{:?}", map.problems);
+}
+
+/// The fault: one rotten line in a cosigned note makes every dossier of the shard fail.
+#[test]
+fn a_cosigned_note_is_given_only_where_the_policy_opens_it() {
+    let made = with_roots(2);
+    let auditor = Cosigner::from_seed("auditor.example", &[7; 32]).unwrap();
+    let policy = made.root.join("policy");
+    let text = fs::read_to_string(&policy).unwrap();
+    fs::write(
+        &policy,
+        format!("{text}#sharetrail auditor {}\n", auditor.verifier()),
+    )
+    .unwrap();
+    let plain = fs::read_to_string(made.root.join("map/0/checkpoint")).unwrap();
+    let given = || {
+        let problems = status(&made.open())
+            .unwrap()
+            .shards
+            .remove(0)
+            .map
+            .unwrap()
+            .problems;
+        let note = made.open().map_reader(0).unwrap().unwrap().note().to_owned();
+        (note, problems.len())
+    };
+    assert_eq!(given(), (plain.clone(), 0));
+    let path = made.root.join("map/0/cosigned");
+    let good = auditor.cosign(&plain, 1_700_000_000).unwrap();
+    fs::write(&path, &good).unwrap();
+    assert_eq!(given(), (good.clone(), 0));
+    let mut rotten = good.clone().into_bytes();
+    let at = rotten.len() - 10;
+    rotten[at] = if rotten[at] == b'A' { b'B' } else { b'A' };
+    let cut = good.as_bytes()[..good.len() - 10].to_vec();
+    for wrong in [rotten, cut] {
+        fs::write(&path, wrong).unwrap();
+        assert_eq!(given(), (plain.clone(), 1));
+    }
+    // Of an earlier root: the auditor was not there again yet.
+    fs::write(&path, &good).unwrap();
+    record(&made, 9, 10);
+    map_once(&made).unwrap();
+    let now = fs::read_to_string(made.root.join("map/0/checkpoint")).unwrap();
+    assert_eq!(given(), (now, 0));
+}
+
+/// The fault: with several shards, one's notices or work are lost among the others'.
+#[test]
+fn shards_are_mapped_side_by_side_and_each_tells_its_own() {
+    let place = TestLedger::new(3);
+    let engine = place.start();
+    for shard in 0..3 {
+        Outbox::open(&engine, PRODUCER, shard, 4).record(&engine, 30);
+    }
+    let told = std::cell::RefCell::new(Vec::new());
+    let progress = |folded: u64, total: u64| told.borrow_mut().push((folded, total));
+    engine.map(&progress, &AtomicBool::new(false)).unwrap();
+    engine.stop().unwrap();
+    let sizes = (0..3).map(|shard| place.open().reader(shard).unwrap().size().0);
+    let total: u64 = sizes.sum();
+    assert_eq!(told.into_inner().last(), Some(&(total, total)));
+    let note = |shard: u32| fs::read(place.root.join(format!("map/{shard}/checkpoint"))).unwrap();
+    let before: Vec<Vec<u8>> = (0..3).map(note).collect();
+    for shard in 0..3 {
+        let head = place.root.join(format!("mapping/{shard}/head"));
+        let mut bytes = fs::read(&head).unwrap();
+        bytes[30] ^= 1;
+        fs::write(&head, bytes).unwrap();
+    }
+    assert_eq!(map_once(&place).unwrap().len(), 3);
+    assert_eq!((0..3).map(note).collect::<Vec<_>>(), before);
+    for shard in 0..3 {
+        let reader = place.open().map_reader(shard).unwrap().unwrap();
+        let size = place.open().reader(shard).unwrap().size();
+        assert_eq!(reader.leaf().checkpoint.size, size);
+    }
 }

@@ -207,7 +207,9 @@ pub(crate) fn forget_moments(host: &Host, shard: u32) {
     let last = moments.pop().expect("a moment");
     *moments = vec![last];
     let written = runtime.block_on(nats.update(&key, value.to_string().into_bytes(), entry.revision));
-    written.expect("the register answers").expect("nobody else writes");
+    written
+        .expect("the register answers")
+        .expect("nobody else writes");
 }
 
 /// The users that a ledger's file of users names: hosts, and producers.

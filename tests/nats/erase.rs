@@ -71,7 +71,9 @@ fn files_with(folder: &Path, wanted: &[&[u8]], found: &mut Vec<String>) {
 #[track_caller]
 fn on_record(host: &Host, label: &Label) -> (Vec<LeafIndex>, Vec<LeafIndex>) {
     let (ledger, mut events, mut erasures) = (host.ledger(), Vec::new(), Vec::new());
-    let reader = ledger.reader(label.shard(SHARDS)).expect("the shard has an archive");
+    let reader = ledger
+        .reader(label.shard(SHARDS))
+        .expect("the shard has an archive");
     let visit = &mut |index: LeafIndex, entry: &[u8], _: &[u8]| {
         match Entry::parse(entry) {
             Ok(Entry::Event(event)) if event.label == *label => events.push(index),
@@ -158,7 +160,10 @@ fn nats_server_an_erasure_is_finished_by_whoever_leads_and_leaves_no_key_on_any_
     let certificate = certificate(&second, &file);
     let policy = second.ledger().policy().expect("it has a policy");
     let erased = certificate.verify(&policy).expect("it proves the erasure");
-    assert_eq!((erased.customer.as_str(), erased.generation), (customer(ERASED).as_str(), 0));
+    assert_eq!(
+        (erased.customer.as_str(), erased.generation),
+        (customer(ERASED).as_str(), 0)
+    );
     assert_eq!(erased.label, label);
 
     become_the_same((&first, &back), (&second, &following));
@@ -221,7 +226,10 @@ fn is_proven(site: &Site, host: &Host, (erased, later): (usize, usize), index: L
         let events = verified.events.iter();
         events.filter(|event| event.generation == generation).count()
     };
-    assert_eq!((of(0), of(1), verified.events.len()), (erased, later, erased + later));
+    assert_eq!(
+        (of(0), of(1), verified.events.len()),
+        (erased, later, erased + later)
+    );
     let erasures: Vec<Option<LeafIndex>> = verified.generations.iter().map(|one| one.erased_at).collect();
     assert_eq!(erasures, [Some(index), None]);
     assert_eq!(verified.absence.generation, 2);

@@ -158,7 +158,11 @@ fn nats_server_hosts_sign_one_map_log_and_go_on_with_it_when_the_leader_is_kille
         is_complete(&dossier(&site, &first, household));
         is_complete(&dossier(&site, &second, household));
     }
-    each_once("a killed leader's map log", &first, &[(till.name(), hands.concat())]);
+    each_once(
+        "a killed leader's map log",
+        &first,
+        &[(till.name(), hands.concat())],
+    );
     watch.all_lead_to(&first.ledger());
     maps.all_lead_to(&first.ledger());
     following.stop();
@@ -194,7 +198,10 @@ fn nats_server_a_host_that_was_away_for_long_gets_the_map_log_and_a_deleted_regi
     let told = || format!("{}{}", leading.process.tail(), following.process.tail());
     wait_for("the register says so again", told, || {
         let checkpoint = registered_map(&first, 0)?["checkpoint"].as_str()?.to_owned();
-        after[0].note.starts_with(&format!("{checkpoint}\n")).then_some(())
+        after[0]
+            .note
+            .starts_with(&format!("{checkpoint}\n"))
+            .then_some(())
     });
     is_complete(&dossier(&site, &second, 1));
     each_once("a host that was away", &second, &[(till.name(), hands.concat())]);

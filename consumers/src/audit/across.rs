@@ -27,7 +27,9 @@ fn genesis(outcomes: &mut [Outcome]) {
             && (genesis.vrf.bytes(), &genesis.operator, &genesis.recovery)
                 == (first.vrf.bytes(), &first.operator, &first.recovery);
         if !is_equal {
-            let what = format!("the genesis entry names other keys, or another number of shards, than that of shard {of}");
+            let what = format!(
+                "the genesis entry names other keys, or another number of shards, than that of shard {of}"
+            );
             tell(one, 0, FaultKind::GenesisDiffers, what);
         }
     }
@@ -42,7 +44,9 @@ fn registries(outcomes: &mut [Outcome], now: u64) {
     let (of, longest) = (longest.shard.index(), longest.registry.clone());
     for one in outcomes.iter_mut().filter(|one| one.ended) {
         let pairs = one.registry.iter().zip(&longest);
-        let differs = pairs.enumerate().find(|(_, (here, there))| here.hash != there.hash);
+        let differs = pairs
+            .enumerate()
+            .find(|(_, (here, there))| here.hash != there.hash);
         if let Some((number, (here, there))) = differs {
             let (index, there) = (here.index, there.index);
             let what = format!("registry entry {number} is another one than in shard {of}, leaf {there}");
@@ -54,7 +58,9 @@ fn registries(outcomes: &mut [Outcome], now: u64) {
         };
         if missing.time.abs_diff(now) > ON_ITS_WAY_SECONDS {
             let (number, there, size) = (one.registry.len(), missing.index, one.counts.entries);
-            let what = format!("registry entry {number} and any after it are missing; it is in shard {of}, leaf {there}");
+            let what = format!(
+                "registry entry {number} and any after it are missing; it is in shard {of}, leaf {there}"
+            );
             tell(one, size, FaultKind::RegistryMissing, what);
         }
     }

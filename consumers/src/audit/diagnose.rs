@@ -27,7 +27,10 @@ pub(crate) fn diagnose(
     faults: &mut Faults,
 ) -> Result<(), Halt> {
     let (size, mut tell) = (signed.size, teller(tree, faults));
-    let what = format!("the entries give the root {found}, and {} was signed", signed.root);
+    let what = format!(
+        "the entries give the root {found}, and {} was signed",
+        signed.root
+    );
     tell(size.0, FaultKind::Root, what);
     let tiles_hold = tree.tiles_give(size, &signed.root)?;
     let differing = entries_unlike_tiles(tree, size, stop)?;
@@ -36,12 +39,20 @@ pub(crate) fn diagnose(
             let what = "the entry here is not the one that the checkpoint was signed over";
             tell(index, FaultKind::Entry, what.to_owned());
         } else {
-            tell(index, FaultKind::Tile, format!("the entry here is not the one of {tile}"));
+            tell(
+                index,
+                FaultKind::Tile,
+                format!("the entry here is not the one of {tile}"),
+            );
         }
     }
     if differing.is_empty() || !tiles_hold {
         for (first, tile) in tiles_unlike_tiles(tree, size, stop)? {
-            tell(first, FaultKind::Tile, format!("{tile} does not follow from the tiles below it"));
+            tell(
+                first,
+                FaultKind::Tile,
+                format!("{tile} does not follow from the tiles below it"),
+            );
         }
     }
     Ok(())
@@ -53,11 +64,7 @@ fn teller(tree: Tree<'_>, faults: &mut Faults) -> impl FnMut(u64, FaultKind, Str
 }
 
 /// The first leaves whose entries are not those of the tiles; with the tile.
-fn entries_unlike_tiles(
-    tree: Tree<'_>,
-    size: TreeSize,
-    stop: &AtomicBool,
-) -> Result<Vec<(u64, Tile)>, Halt> {
+fn entries_unlike_tiles(tree: Tree<'_>, size: TreeSize, stop: &AtomicBool) -> Result<Vec<(u64, Tile)>, Halt> {
     let mut found = Vec::new();
     for number in 0.. {
         let (Some(bundle), Some(tile)) = (Bundle::at(number, size), Tile::at(0, number, size)) else {
@@ -86,11 +93,7 @@ fn entries_unlike_tiles(
 }
 
 /// The first tiles above level 0 with a hash that is not the root over the tile below it; with the first leaf under it.
-fn tiles_unlike_tiles(
-    tree: Tree<'_>,
-    size: TreeSize,
-    stop: &AtomicBool,
-) -> Result<Vec<(u64, Tile)>, Halt> {
+fn tiles_unlike_tiles(tree: Tree<'_>, size: TreeSize, stop: &AtomicBool) -> Result<Vec<(u64, Tile)>, Halt> {
     let mut found = Vec::new();
     for tile in tiles_between(TreeSize(0), size).filter(|tile| tile.level() > 0) {
         if stop.load(Ordering::Acquire) {

@@ -49,7 +49,11 @@ pub(crate) fn check(
     let (mut faults, mut labels, mut count) = (Vec::new(), BTreeSet::new(), 0);
     for path in files_of(folder)? {
         count += 1;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let bytes = read(&path)?;
         match Dossier::parse(&bytes).and_then(|dossier| dossier.verify(audit.policy)) {
             Ok(verified) => {
@@ -73,7 +77,10 @@ fn missing(sample: &[Sampled], labels: &BTreeSet<Label>) -> impl Iterator<Item =
         log: None,
         index: None,
         file: None,
-        what: format!("no dossier shows that label {} of the sample is a customer's", one.label),
+        what: format!(
+            "no dossier shows that label {} of the sample is a customer's",
+            one.label
+        ),
     })
 }
 
@@ -110,7 +117,10 @@ fn place(
         return Ok(Some((FaultKind::DossierLater, what)));
     };
     if size > audited.size() {
-        let what = format!("its checkpoint has {size} leaves, and {} were audited", audited.size());
+        let what = format!(
+            "its checkpoint has {size} leaves, and {} were audited",
+            audited.size()
+        );
         return Ok(Some((FaultKind::DossierLater, what)));
     }
     let source = audit.source;
@@ -122,7 +132,8 @@ fn place(
             Some((FaultKind::DossierFork, what))
         }
         None => {
-            let what = format!("the tiles do not show that the audited log extends its checkpoint of {size} leaves");
+            let what =
+                format!("the tiles do not show that the audited log extends its checkpoint of {size} leaves");
             Some((FaultKind::Tile, what))
         }
     };

@@ -99,8 +99,7 @@ impl<'a> Fold<'a> {
         while at < to {
             at = self.step(chunk, at, to);
         }
-        self.range
-            .extend_with(&chunk.leaves[from..to], &mut |_, _, _| {});
+        self.range.extend_with(&chunk.leaves[from..to], &mut |_, _, _| {});
     }
 
     /// Judges what stands at a position, and says what the next position is.

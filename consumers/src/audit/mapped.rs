@@ -98,7 +98,13 @@ impl<'a> Mapped<'a> {
                 Ok(None) => return Ok(None),
                 Err(broken) => {
                     let index = self.leaves.range().size().0;
-                    faults.add(Fault::at(self.shard, LogKind::Map, index, broken.kind, broken.what));
+                    faults.add(Fault::at(
+                        self.shard,
+                        LogKind::Map,
+                        index,
+                        broken.kind,
+                        broken.what,
+                    ));
                     self.over = true;
                     break;
                 }
@@ -146,7 +152,10 @@ impl<'a> Mapped<'a> {
             tell(FaultKind::MapOrder, what);
         }
         if leaf.checkpoint.origin != self.origin {
-            let what = format!("it names the log {:?}, not {}", leaf.checkpoint.origin, self.origin);
+            let what = format!(
+                "it names the log {:?}, not {}",
+                leaf.checkpoint.origin, self.origin
+            );
             tell(FaultKind::MapRecord, what);
         }
         if within_batch {

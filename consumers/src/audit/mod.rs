@@ -105,7 +105,9 @@ pub fn audit<'a>(
     let readers = source.readers(cores);
     let opened = open_all(source, policy, &shards, readers)?;
     let lanes = cores.min(shards.len()).max(1);
-    let sizes = opened.iter().filter_map(|one| Some(one.record.as_ref()?.size().0));
+    let sizes = opened
+        .iter()
+        .filter_map(|one| Some(one.record.as_ref()?.size().0));
     let job = Job {
         source,
         policy,
@@ -180,7 +182,8 @@ fn open_all(
 fn audit_all(job: &Job<'_>, opened: Vec<Opened>, lanes: usize) -> Result<Vec<Outcome>, AuditError> {
     let count = opened.len();
     let waiting: Vec<Mutex<Option<Opened>>> = opened.into_iter().map(|one| Mutex::new(Some(one))).collect();
-    let done: Vec<Mutex<Option<Result<Outcome, AuditError>>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    let done: Vec<Mutex<Option<Result<Outcome, AuditError>>>> =
+        (0..count).map(|_| Mutex::new(None)).collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let lane = || {
         while let Some(turn) = waiting.get(next.fetch_add(1, Ordering::AcqRel)) {
@@ -201,7 +204,9 @@ fn audit_all(job: &Job<'_>, opened: Vec<Opened>, lanes: usize) -> Result<Vec<Out
             scope.spawn(lane);
         }
     });
-    let done = done.into_iter().map(|one| one.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let done = done
+        .into_iter()
+        .map(|one| one.into_inner().unwrap_or_else(PoisonError::into_inner));
     // Where a shard was not begun, another one failed, and its error comes out.
     let (mut outcomes, mut errors) = (Vec::new(), Vec::new());
     for one in done.flatten() {
@@ -288,9 +293,8 @@ impl Audit<'_> {
             let Some((note, _)) = &outcome.map else { continue };
             let shard = outcome.shard.index();
             // Only what the policy accepts is built upon; a wrong cosignature beside would spoil the note.
-            let others = others(shard).filter(|other| {
-                is_of_the_same_text(note, other) && self.policy.open(other).is_ok()
-            });
+            let others = others(shard)
+                .filter(|other| is_of_the_same_text(note, other) && self.policy.open(other).is_ok());
             cosigned.push((shard, cosigner.cosign(others.as_ref().unwrap_or(note), time)?));
         }
         Ok(cosigned)
@@ -303,13 +307,12 @@ impl Audit<'_> {
     /// [`AuditError::Sample`] if there are no labels, or a map was not computed to its end.
     pub fn sample(&self, count: u64, seed: &str) -> Result<Vec<Sampled>, AuditError> {
         let name = sample::name_of(count, seed);
-        let drawn = match self.state.sample(&name)? {
-            Some(drawn) => drawn,
-            None => {
-                let drawn = self.draw(count, seed)?;
-                self.state.keep_sample(&name, &drawn)?;
-                drawn
-            }
+        let drawn = if let Some(drawn) = self.state.sample(&name)? {
+            drawn
+        } else {
+            let drawn = self.draw(count, seed)?;
+            self.state.keep_sample(&name, &drawn)?;
+            drawn
         };
         let parties = self.parties();
         let sampled = drawn.into_iter().map(|one| Sampled {

@@ -102,15 +102,29 @@ pub(crate) fn open(source: &Source, policy: &Policy, shard: Shard) -> Result<Ope
         place: source.to_string(),
         path: record.checkpoint_path(),
     })?;
-    opened.record = opened.accept(policy, &note, &log_origin(policy.ledger(), shard), LogKind::Record);
+    opened.record = opened.accept(
+        policy,
+        &note,
+        &log_origin(policy.ledger(), shard),
+        LogKind::Record,
+    );
     Ok(opened)
 }
 
 impl Opened {
-    fn accept(&mut self, policy: &Policy, note: &str, origin: &str, log: LogKind) -> Option<VerifiedCheckpoint> {
+    fn accept(
+        &mut self,
+        policy: &Policy,
+        note: &str,
+        origin: &str,
+        log: LogKind,
+    ) -> Option<VerifiedCheckpoint> {
         let why = match policy.open(note) {
             Ok(checkpoint) if checkpoint.checkpoint().origin == origin => return Some(checkpoint),
-            Ok(checkpoint) => format!("it is that of {}, not of {origin}", checkpoint.checkpoint().origin),
+            Ok(checkpoint) => format!(
+                "it is that of {}, not of {origin}",
+                checkpoint.checkpoint().origin
+            ),
             Err(error) => error.to_string(),
         };
         let what = format!("the checkpoint is not accepted: {why}");
@@ -217,11 +231,13 @@ impl Outcome {
         };
         let from = walk.fold.size();
         job.moved_on(from);
-        let walked = walk.all(&record, &keys).and_then(|()| walk.finish(&record, map.as_ref()));
+        let walked = walk
+            .all(&record, &keys)
+            .and_then(|()| walk.finish(&record, map.as_ref()));
         self.checked = walk.fold.size() - from;
         let ended = walked.and_then(|right| {
             walk.commit_map()?;
-            Ok(walk.kept.set_seen(&walk.seen(right, &seen))?)
+            Ok(walk.kept.set_seen(&Walk::seen(right, &seen))?)
         });
         self.take(walk);
         ended
@@ -237,7 +253,10 @@ impl Outcome {
     ) -> Result<(), Halt> {
         let size = now.map_or(0, |now| now.size().0);
         if size < before.size {
-            let what = format!("its checkpoint has {size} leaves, and {} were audited before", before.size);
+            let what = format!(
+                "its checkpoint has {size} leaves, and {} were audited before",
+                before.size
+            );
             self.tell(log, size, FaultKind::RolledBack, what);
             return Err(Halt::Told);
         }
@@ -248,13 +267,16 @@ impl Outcome {
             Some(true) => Ok(()),
             Some(false) => {
                 let (size, root) = (before.size, before.root);
-                let what = format!("its first {size} leaves had the root {root} when they were audited before");
+                let what =
+                    format!("its first {size} leaves had the root {root} when they were audited before");
                 self.tell(log, size, FaultKind::Rewritten, what);
                 Err(Halt::Told)
             }
             None => {
                 let size = before.size;
-                let what = format!("the tiles do not show that it extends the {size} leaves that were audited before");
+                let what = format!(
+                    "the tiles do not show that it extends the {size} leaves that were audited before"
+                );
                 self.tell(log, size, FaultKind::Tile, what);
                 Ok(())
             }
@@ -271,7 +293,10 @@ impl Outcome {
     ) -> Result<(), Halt> {
         let size = now.map_or(0, |now| now.size().0);
         if size < range.size().0 {
-            let what = format!("its checkpoint has {size} leaves, and {} were audited before", range.size());
+            let what = format!(
+                "its checkpoint has {size} leaves, and {} were audited before",
+                range.size()
+            );
             self.tell(log, size, FaultKind::RolledBack, what);
             return Err(Halt::Told);
         }
@@ -279,7 +304,10 @@ impl Outcome {
         let Some(index) = rewritten(job.tree(self.shard.index(), log), range, now.checkpoint())? else {
             return Ok(());
         };
-        let what = format!("what stands here is not what stood here when {} leaves were audited", range.size());
+        let what = format!(
+            "what stands here is not what stood here when {} leaves were audited",
+            range.size()
+        );
         self.tell(log, index, FaultKind::Rewritten, what);
         Err(Halt::Told)
     }
@@ -458,9 +486,12 @@ impl Walk<'_> {
     }
 
     /// Holds both trees to what was signed.
-    fn finish(&mut self, record: &VerifiedCheckpoint, map: Option<&VerifiedCheckpoint>) -> Result<Right, Halt> {
-        self.mapped
-            .next_stop(self.end, self.end, &mut self.fold.faults)?;
+    fn finish(
+        &mut self,
+        record: &VerifiedCheckpoint,
+        map: Option<&VerifiedCheckpoint>,
+    ) -> Result<Right, Halt> {
+        self.mapped.next_stop(self.end, self.end, &mut self.fold.faults)?;
         self.fold.end();
         let shard = self.shard;
         let record_tree = self.job.tree(shard, LogKind::Record);
@@ -475,7 +506,13 @@ impl Walk<'_> {
         let record_is_right = ours.root == *record.root();
         if !record_is_right {
             let faults = &mut self.fold.faults;
-            diagnose(record_tree, record.checkpoint(), &ours.root, self.job.stop, faults)?;
+            diagnose(
+                record_tree,
+                record.checkpoint(),
+                &ours.root,
+                self.job.stop,
+                faults,
+            )?;
         }
         for (index, size, root) in std::mem::take(&mut self.mapped.doubted) {
             // Entries that were altered give wrong roots behind them, which is no fault of the map log's.
@@ -506,7 +543,7 @@ impl Walk<'_> {
     }
 
     /// What the next audit must find again: what is right now, or else what was right before.
-    fn seen(&self, right: Right, before: &Seen) -> Seen {
+    fn seen(right: Right, before: &Seen) -> Seen {
         Seen {
             record: right.record.or(before.record),
             map: right.map.or(before.map),

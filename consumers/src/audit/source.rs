@@ -85,7 +85,12 @@ impl Source {
 
     /// Appends a file to `bytes`, if it is there, at most one byte more than `bytes_max`: who gets that many knows that
     /// it is too long.
-    pub(crate) fn append(&self, path: &str, bytes_max: usize, bytes: &mut Vec<u8>) -> Result<bool, AuditError> {
+    pub(crate) fn append(
+        &self,
+        path: &str,
+        bytes_max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<bool, AuditError> {
         match &self.0 {
             Kind::Folder(folder) => append_file(&folder.join(path), bytes_max, bytes),
             Kind::Web { base, agent } => match get(agent, &format!("{base}/{path}"), bytes_max)? {
@@ -193,7 +198,9 @@ fn ask(agent: &Agent, url: &str, bytes_max: usize) -> Reply {
     let body = response.body_mut().with_config().limit(bytes_max as u64 + 2);
     match body.read_to_vec() {
         Ok(bytes) => Reply::Body(bytes),
-        Err(ureq::Error::BodyExceedsLimit(_)) => Reply::Never(format!("it gives more than {bytes_max} bytes")),
+        Err(ureq::Error::BodyExceedsLimit(_)) => {
+            Reply::Never(format!("it gives more than {bytes_max} bytes"))
+        }
         Err(error) => of_error(&error),
     }
 }
@@ -224,7 +231,10 @@ mod tests {
             assert!(Source::web(good).is_ok(), "{good}");
         }
         for bad in ["", "host", "/log", "ftp://host", "http://", "http://host/?a=b"] {
-            assert!(matches!(Source::web(bad), Err(AuditError::Address { .. })), "{bad}");
+            assert!(
+                matches!(Source::web(bad), Err(AuditError::Address { .. })),
+                "{bad}"
+            );
         }
     }
 

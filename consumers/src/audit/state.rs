@@ -232,7 +232,10 @@ fn nothing_else_in(root: &Path) -> Result<(), AuditError> {
     let items = fs::read_dir(root).at("read", root)?;
     let is_other = |item: &fs::DirEntry| item.file_name() != "lock";
     if items.filter_map(Result::ok).any(|item| is_other(&item)) {
-        return Err(wrong(root, "is none of an audit, and not empty; name another folder"));
+        return Err(wrong(
+            root,
+            "is none of an audit, and not empty; name another folder",
+        ));
     }
     Ok(())
 }
@@ -244,9 +247,7 @@ fn lock(root: &Path) -> Result<File, AuditError> {
     let file = file.at("open", &path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(wrong(root, "is in use by another audit; wait until it ends"))
-        }
+        Err(TryLockError::WouldBlock) => Err(wrong(root, "is in use by another audit; wait until it ends")),
         Err(TryLockError::Error(error)) => Err(error).at("lock", &path),
     }
 }

@@ -15,7 +15,10 @@ use crate::support::name;
 /// The first event of the log, and the batch entry before it.
 fn first_event(entries: &[Vec<u8>]) -> (usize, usize) {
     let event = entries.iter().position(|entry| entry[0] == EVENT).unwrap();
-    let batch = entries[..event].iter().rposition(|entry| entry[0] == BATCH).unwrap();
+    let batch = entries[..event]
+        .iter()
+        .rposition(|entry| entry[0] == BATCH)
+        .unwrap();
     (event, batch)
 }
 
@@ -78,7 +81,12 @@ fn an_altered_entry_is_named() {
     assert!(found.contains(&(FaultKind::BatchRoot, 0, batch as u64)));
     assert!(found.contains(&(FaultKind::Root, 0, entries.len() as u64)));
     // What follows from the altered entry alone is not held against the map log.
-    assert!(!report.faults.iter().any(|fault| fault.kind == FaultKind::MapRecord));
+    assert!(
+        !report
+            .faults
+            .iter()
+            .any(|fault| fault.kind == FaultKind::MapRecord)
+    );
 }
 
 /// An event is left out of the map, and all that can be recomputed is recomputed and signed.
@@ -116,14 +124,20 @@ fn a_wrong_number_of_labels_is_found_where_it_begins_and_where_it_begins_again()
     assert_eq!(places(&site.audit().faults), expected);
 }
 
+/// What is done to a map leaf, and what an audit calls that.
+type Change = (fn(&mut MapLeaf), &'static [FaultKind]);
+
 #[test]
 fn a_map_leaf_names_a_checkpoint_that_the_record_log_had() {
     let place = ledger(1);
     let site = Site::of(&place);
     let honest = site.map_leaves(0);
     let last = honest.len() - 1;
-    let changes: [(fn(&mut MapLeaf), &[FaultKind]); 5] = [
-        (|leaf| leaf.checkpoint.root = Hash([7; 32]), &[FaultKind::MapRecord]),
+    let changes: [Change; 5] = [
+        (
+            |leaf| leaf.checkpoint.root = Hash([7; 32]),
+            &[FaultKind::MapRecord],
+        ),
         (
             |leaf| leaf.checkpoint.origin = "shop.example/log/1of2".into(),
             &[FaultKind::MapRecord],
@@ -157,7 +171,10 @@ fn an_altered_map_leaf_is_named() {
     let path = folder.join(count.to_string());
     let text = std::fs::read(&path).unwrap();
     let head = b"sharetrail.org/map@v1\n";
-    let at = text.windows(head.len()).position(|window| window == head).unwrap();
+    let at = text
+        .windows(head.len())
+        .position(|window| window == head)
+        .unwrap();
     let mut bytes = text.clone();
     bytes[at] = b'S';
     write(&path, &bytes);
@@ -201,7 +218,15 @@ fn batches_that_break_a_rule_are_found_one_by_one() {
         event
     };
     let cases = [
-        (FaultKind::BatchChain, at, event.clone(), Batch { number: 3, ..good.clone() }),
+        (
+            FaultKind::BatchChain,
+            at,
+            event.clone(),
+            Batch {
+                number: 3,
+                ..good.clone()
+            },
+        ),
         (
             FaultKind::BatchChain,
             at,
@@ -229,7 +254,12 @@ fn batches_that_break_a_rule_are_found_one_by_one() {
                 ..good.clone()
             },
         ),
-        (FaultKind::ErasedLabel, at + 1, of(erased(&honest).unwrap()), good.clone()),
+        (
+            FaultKind::ErasedLabel,
+            at + 1,
+            of(erased(&honest).unwrap()),
+            good.clone(),
+        ),
         (FaultKind::EntryKind, at + 1, event[..80].to_vec(), good.clone()),
         (FaultKind::EntryKind, at + 1, vec![REGISTRY; 40], good.clone()),
     ];
@@ -283,7 +313,10 @@ fn a_checkpoint_over_nothing_that_is_served_is_found() {
     let key = site.key("log-0.key");
     let origin = key.verifier().name();
     let text = format!("{origin}\n{}\n{}\n", entries.len(), Hash([1; 32]));
-    write(&site.folder("log", 0).join("checkpoint"), key.sign(&text).as_bytes());
+    write(
+        &site.folder("log", 0).join("checkpoint"),
+        key.sign(&text).as_bytes(),
+    );
     let expected = [(FaultKind::Root, 0, entries.len() as u64)];
     assert_eq!(places(&site.audit().faults), expected);
 }
@@ -303,7 +336,10 @@ fn a_registry_entry_that_one_shard_lacks_is_found() {
     entries.truncate(at);
     site.replace(1, &entries);
     let report = site.audit();
-    assert_eq!(places(&report.faults), [(FaultKind::RegistryMissing, 1, at as u64)]);
+    assert_eq!(
+        places(&report.faults),
+        [(FaultKind::RegistryMissing, 1, at as u64)]
+    );
 
     // The same an instant after it was recorded: it may be on its way.
     let (state, now) = (tempfile::tempdir().unwrap(), revocation.record.time + 1);

@@ -12,14 +12,7 @@ use crate::site::{LATER, Site, batch_entry, hash_at, last_batch, places, root, r
 use crate::support::{TestLedger, consent, story};
 
 fn audited(place: &TestLedger, state: &Path, stop: bool) -> AuditReport {
-    run(
-        &place.root,
-        &place.open().policy().unwrap(),
-        state,
-        LATER,
-        stop,
-    )
-    .unwrap()
+    run(&place.root, &place.open().policy().unwrap(), state, LATER, stop).unwrap()
 }
 
 /// What a report says, but for how much of it was looked at in this run.
@@ -48,7 +41,10 @@ fn an_interrupted_audit_goes_on_and_says_the_same() {
         assert_eq!(without_effort(&whole), without_effort(&at_once));
         assert_eq!(looked_at + whole.checked, at_once.checked, "nothing twice");
         let again = audited(&place, state.path(), false);
-        assert_eq!((without_effort(&again), again.checked), (without_effort(&at_once), 0));
+        assert_eq!(
+            (without_effort(&again), again.checked),
+            (without_effort(&at_once), 0)
+        );
     }
 }
 
@@ -162,7 +158,10 @@ fn an_audit_that_goes_on_notices_another_history() {
     site.write_log(0, &entries);
     let report = site.audit_in(state.path());
     let found = places(&report.faults);
-    assert_eq!((found.len(), found[0].0, found[0].1), (1, FaultKind::Rewritten, 0));
+    assert_eq!(
+        (found.len(), found[0].0, found[0].1),
+        (1, FaultKind::Rewritten, 0)
+    );
     assert!(found[0].2 <= first as u64);
 }
 

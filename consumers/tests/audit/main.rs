@@ -90,10 +90,7 @@ fn what_cannot_be_audited_is_an_error_and_no_fault() {
     let unmapped = Policy::new(
         policy.ledger().clone(),
         *policy.ledger_id(),
-        policy
-            .logs()
-            .filter(|key| key.name().contains("/log/"))
-            .cloned(),
+        policy.logs().filter(|key| key.name().contains("/log/")).cloned(),
     );
     let missing = run(&site.root, &unmapped, state.path(), LATER, false);
     assert!(matches!(missing, Err(AuditError::Policy(_))));
@@ -148,12 +145,18 @@ fn a_clean_audit_cosigns_every_map_log_and_any_other_none() {
     let state = tempfile::tempdir().unwrap();
     let source = Source::folder(&site.root);
     let names = |checkpoint: &VerifiedCheckpoint| -> Vec<String> {
-        checkpoint.auditors().iter().map(|(name, _)| name.clone()).collect()
+        checkpoint
+            .auditors()
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect()
     };
     with(&source, &policy, state.path(), LATER, false, |audit| {
         let first = audit.cosign(&auditor, 1_800_000_000, &|_| None).unwrap();
         assert_eq!(first.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [0, 1]);
-        let both = audit.cosign(&second, 1_800_000_001, &|shard| Some(first[shard as usize].1.clone()));
+        let both = audit.cosign(&second, 1_800_000_001, &|shard| {
+            Some(first[shard as usize].1.clone())
+        });
         for ((_, one), (_, both)) in first.iter().zip(both.unwrap()) {
             assert_eq!(names(&policy.open(one).unwrap()), ["auditor.example"]);
             let opened = policy.open(&both).unwrap();
@@ -161,7 +164,9 @@ fn a_clean_audit_cosigns_every_map_log_and_any_other_none() {
             assert!(opened.checkpoint().origin.starts_with("shop.example/map/"));
         }
         // The note of another checkpoint is not added to.
-        let swapped = audit.cosign(&second, 1_800_000_001, &|shard| Some(first[1 - shard as usize].1.clone()));
+        let swapped = audit.cosign(&second, 1_800_000_001, &|shard| {
+            Some(first[1 - shard as usize].1.clone())
+        });
         assert_eq!(
             names(&policy.open(&swapped.unwrap()[0].1).unwrap()),
             ["second.example"]

@@ -49,7 +49,7 @@ fn faults(site: &Path, place: &TestLedger, dossiers: &Path, sample: &[Sampled]) 
 #[test]
 fn a_sample_can_be_drawn_again_and_has_no_repeats() {
     let place = ledger(3);
-    let folder = |_| tempfile::tempdir().unwrap();
+    let folder = |()| tempfile::tempdir().unwrap();
     let states = [(); 3].map(folder);
     let first = sample(&place, states[0].path(), 8, "dice of the day");
     assert_eq!(first.len(), 8);
@@ -59,7 +59,11 @@ fn a_sample_can_be_drawn_again_and_has_no_repeats() {
     labels.sort();
     labels.dedup();
     assert_eq!(labels.len(), 8);
-    assert!(first.iter().all(|one| one.shard == one.label.shard(3) || one.party.is_some()));
+    assert!(
+        first
+            .iter()
+            .all(|one| one.shard == one.label.shard(3) || one.party.is_some())
+    );
 
     // All of them: each shard's map holds every party.
     let all = sample(&place, states[2].path(), 10_000, "x");

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use sharetrail_consumers::audit::{Audit, AuditError, AuditOptions, AuditReport, Fault, FaultKind, Source, audit};
+use sharetrail_consumers::audit::{
+    Audit, AuditError, AuditOptions, AuditReport, Fault, FaultKind, Source, audit,
+};
 use sharetrail_ledger::map::MapTree;
 use sharetrail_proof::batch::{Batch, text_hash};
 use sharetrail_proof::checkpoint::{Checkpoint, log_origin, map_origin};
@@ -52,7 +54,10 @@ impl Site {
     }
 
     pub(crate) fn policy(&self) -> Policy {
-        fs::read_to_string(self.root.join("policy")).unwrap().parse().unwrap()
+        fs::read_to_string(self.root.join("policy"))
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     pub(crate) fn key(&self, file: &str) -> NoteSigner {
@@ -67,7 +72,9 @@ impl Site {
     pub(crate) fn entries(&self, log: &str, shard: u32) -> Vec<Vec<u8>> {
         let folder = self.folder(log, shard);
         let note = fs::read_to_string(folder.join("checkpoint")).unwrap();
-        let size = Checkpoint::parse(Note::parse(&note).unwrap().text()).unwrap().size;
+        let size = Checkpoint::parse(Note::parse(&note).unwrap().text())
+            .unwrap()
+            .size;
         let mut entries = Vec::new();
         for bundle in bundles_between(TreeSize(0), size) {
             let bytes = fs::read(folder.join(bundle.to_string())).unwrap();
@@ -185,7 +192,12 @@ pub(crate) fn places(faults: &[Fault]) -> Vec<(FaultKind, u32, u64)> {
 }
 
 pub(crate) fn root(entries: &[Vec<u8>]) -> Hash {
-    root_of(&entries.iter().map(|entry| LeafHash::of(entry)).collect::<Vec<_>>())
+    root_of(
+        &entries
+            .iter()
+            .map(|entry| LeafHash::of(entry))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// The index of the last batch entry, and what its note says.

@@ -19,7 +19,7 @@ use crate::name::Label;
 
 pub use leaf::{MapLeaf, MapLeafError};
 pub use path::{MapError, MapPath, OtherLeaf, verify_absent, verify_present};
-pub use trie::{End, path_in_subtree, subtree_root};
+pub use trie::{End, path_in_subtree, subtree_root, subtree_roots};
 
 /// The root of a trie without leaves, and what stands for each subtree without one.
 pub const EMPTY: Hash = Hash::ZERO;
@@ -67,6 +67,15 @@ pub fn leaf_hashes(leaves: &[(Label, MapValue)]) -> Vec<Hash> {
 /// `SHA-256(0x03 ‖ left ‖ right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     Hash::of(&[&[NODE], &left.0, &right.0])
+}
+
+/// The nodes over these pairs; they are hashed side by side.
+pub fn node_hashes(pairs: &[(Hash, Hash)]) -> Vec<Hash> {
+    let mut messages = Messages::new(65, pairs.len());
+    for (left, right) in pairs {
+        messages.push(&[&[NODE], &left.0, &right.0]);
+    }
+    messages.hash()
 }
 
 /// The bit of a label that decides at `depth`, which is below [`MAX_PATH`]; set: to the right.

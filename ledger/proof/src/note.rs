@@ -142,6 +142,11 @@ impl VerifierKey {
                 reason: "a point of small order",
             });
         }
+        if key.to_edwards().compress().to_bytes() != *public {
+            return Err(NoteError::Key {
+                reason: "a point that is not written in its one way",
+            });
+        }
         Ok(Self {
             name: name.to_owned(),
             kind,

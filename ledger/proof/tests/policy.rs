@@ -410,7 +410,10 @@ fn auditors_that_cosigned_are_named_with_their_times_and_count_for_no_quorum() {
     let unknown = policy.open(&with(&[("a3", TIME), ("a2", TIME)])).unwrap();
     assert_eq!(unknown.auditors(), alone.auditors());
     assert!(policy.open(&with(&[])).unwrap().auditors().is_empty());
-    let without = parse(&two_levels()).unwrap().open(&with(&[("a2", TIME)])).unwrap();
+    let without = parse(&two_levels())
+        .unwrap()
+        .open(&with(&[("a2", TIME)]))
+        .unwrap();
     assert!(without.auditors().is_empty());
 }
 

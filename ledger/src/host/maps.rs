@@ -84,8 +84,7 @@ impl Maps {
     pub(super) fn new(common: &Arc<Common>, certainties: Vec<Arc<Freshness>>) -> Result<Self, LedgerError> {
         let (ledger, count) = (&common.ledger, common.ledger.shards());
         let key = |shard| {
-            let named =
-                Shard::new(shard, count).map_err(|error| LedgerError::Invalid(error.to_string()))?;
+            let named = Shard::new(shard, count).map_err(|error| LedgerError::Invalid(error.to_string()))?;
             Ok(MapKey {
                 origins: (map_origin(ledger.name(), named), log_origin(ledger.name(), named)),
                 place: Mutex::new(Place {
@@ -217,9 +216,8 @@ impl Maps {
 
     /// Tells that the register knew less than was signed here, and was put right.
     fn tell_put_back(&self, shard: u32, stood: TreeSize, signed: TreeSize) -> Result<(), LedgerError> {
-        let what = format!(
-            "the register on the bus stood at {stood} map roots, and {signed} were signed; put back"
-        );
+        let what =
+            format!("the register on the bus stood at {stood} map roots, and {signed} were signed; put back");
         self.common.notice(format!("shard {shard}: {what}"));
         let register = self.common.ledger.folder().register(shard);
         Register::note_incident(&register, IncidentKind::RegisterRolledBack, what)
@@ -348,7 +346,9 @@ fn parse(bytes: &[u8], origin: &str) -> Result<Registered, String> {
     }
     let entry: MapEntry = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let checkpoint = checkpoint_of(&entry.checkpoint, origin);
-    let size = checkpoint.ok_or("it holds no checkpoint of the shard's map log")?.size;
+    let size = checkpoint
+        .ok_or("it holds no checkpoint of the shard's map log")?
+        .size;
     let count = entry.moments.len();
     if count == 0 || count > MOMENTS_MAX || count as u64 > size.0 {
         return Err(format!("it holds {count} moments of {size} map roots"));

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use sharetrail_proof::hash::{Hash, TreeSize};
-use sharetrail_proof::map::{MapValue, leaf_hash};
+use sharetrail_proof::map::{MapValue, leaf_hash, leaf_hashes};
 use sharetrail_proof::name::Label;
 use sharetrail_proof::tree::CompactRange;
 
@@ -111,6 +111,8 @@ pub(super) struct Leaves {
     /// Where each record ends.
     ends: Vec<usize>,
     hashes: Vec<(Label, Hash)>,
+    /// Records whose leaf hash is still to be made: which, and what it is over.
+    fresh: Vec<(usize, MapValue)>,
 }
 
 impl Leaves {
@@ -122,6 +124,7 @@ impl Leaves {
         self.bytes.clear();
         self.ends.clear();
         self.hashes.clear();
+        self.fresh.clear();
     }
 
     /// Takes a record over as it is.
@@ -131,21 +134,38 @@ impl Leaves {
         self.hashes.push((record.label, record.leaf));
     }
 
-    /// Adds a label whose leaves are these now.
+    /// Adds a label whose leaves are these now. Its leaf hash is made by [`Leaves::settle`].
     pub(super) fn push(&mut self, label: Label, range: &CompactRange) {
         let value = MapValue {
             count: range.size().0,
             root: range.root(),
         };
-        let leaf = leaf_hash(&label, &value.hash());
         self.bytes.extend(label.0);
-        self.bytes.extend(leaf.0);
+        self.bytes.extend(Hash::ZERO.0);
         append_count(&mut self.bytes, value.count);
         for hash in range.hashes() {
             self.bytes.extend(hash.0);
         }
         self.ends.push(self.bytes.len());
-        self.hashes.push((label, leaf));
+        self.fresh.push((self.hashes.len(), value));
+        self.hashes.push((label, Hash::ZERO));
+    }
+
+    /// Makes the leaf hashes of all labels that were added, side by side.
+    pub(super) fn settle(all: &mut [Self]) {
+        let fresh: Vec<(Label, MapValue)> = all
+            .iter()
+            .flat_map(|one| one.fresh.iter().map(|(at, value)| (one.hashes[*at].0, *value)))
+            .collect();
+        let mut made = leaf_hashes(&fresh).into_iter();
+        for one in all {
+            for (at, _) in std::mem::take(&mut one.fresh) {
+                let leaf = made.next().expect("one for each label that was added");
+                let begins = at.checked_sub(1).map_or(0, |before| one.ends[before]);
+                one.bytes[begins + 32..begins + 64].copy_from_slice(&leaf.0);
+                one.hashes[at].1 = leaf;
+            }
+        }
     }
 
     /// Labels and leaf hashes of a run.
@@ -179,6 +199,7 @@ mod tests {
         for &(byte, count) in counts {
             leaves.push(Label([byte; 32]), &range(count));
         }
+        Leaves::settle(std::slice::from_mut(&mut leaves));
         leaves
     }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use sharetrail_proof::hash::Hash;
-use sharetrail_proof::map::{EMPTY, bit, node_hash};
+use sharetrail_proof::map::{EMPTY, bit, node_hashes};
 use sharetrail_proof::name::Label;
 
 use super::pages::{LOCATION_BYTES, Location, Pages};
@@ -134,21 +134,32 @@ fn total(children: &[Child]) -> Option<u64> {
         .try_fold(0_u64, |sum, child| sum.checked_add(child.labels))
 }
 
-/// Labels and root of the binary subtree over these, which are 1, 2, 4, 8 or 16.
+/// Labels and root of the binary subtree over these, which are 1, 2, 4, 8 or 16. What stands on one level is hashed side by
+/// side.
 pub(super) fn fold(children: &[Child]) -> (u64, Hash) {
-    if let [only] = children {
-        return (only.labels, only.root);
-    }
-    let (left, right) = children.split_at(children.len() / 2);
-    let ((left_labels, left), (right_labels, right)) = (fold(left), fold(right));
-    let root = match (left_labels, right_labels) {
-        (0, 0) => EMPTY,
+    let mut level: Vec<(u64, Hash)> = children.iter().map(|child| (child.labels, child.root)).collect();
+    while level.len() > 1 {
+        let halves = level.as_chunks::<2>().0;
         // A label that is alone stands for its subtree, at whatever depth.
-        (1, 0) => left,
-        (0, 1) => right,
-        _ => node_hash(&left, &right),
-    };
-    (left_labels + right_labels, root)
+        let is_node = |[left, right]: &&[(u64, Hash); 2]| left.0 + right.0 > 1;
+        let pairs: Vec<(Hash, Hash)> = halves
+            .iter()
+            .filter(is_node)
+            .map(|[left, right]| (left.1, right.1))
+            .collect();
+        let mut made = node_hashes(&pairs).into_iter();
+        let above = |[left, right]: &[(u64, Hash); 2]| match (left.0, right.0) {
+            (0, 0) => (0, EMPTY),
+            (1, 0) => *left,
+            (0, 1) => *right,
+            (labels, more) => (
+                labels + more,
+                made.next().expect("one for each node of the level"),
+            ),
+        };
+        level = halves.iter().map(above).collect();
+    }
+    level.first().copied().unwrap_or((0, EMPTY))
 }
 
 /// Goes down the four levels of the node at `depth` along the bits of a label, and leaves the siblings it passes.
@@ -197,6 +208,8 @@ pub(super) fn parts<T>(sorted: &[(Label, T)], depth: usize) -> [Range<usize>; WI
 
 #[cfg(test)]
 mod tests {
+    use sharetrail_proof::map::node_hash;
+
     use super::*;
 
     fn child(kind: Kind, labels: u64, byte: u8) -> Child {

@@ -101,7 +101,7 @@ impl MapTree {
         self.pages.make_files(threads)?;
         let written = Crew::new(&self.pages, &self.pages, threads).update(&self.root, updates)?;
         self.pages.advance(&written.ends);
-        self.live = (self.live + written.written).saturating_sub(written.superseded);
+        self.live = (self.live + written.added).saturating_sub(written.superseded);
         self.root = written.root;
         updates.clear();
         Ok(())
@@ -148,7 +148,7 @@ impl MapTree {
                 return Err(error);
             }
         };
-        let head = head_of(&fresh, written.root, written.written, mark);
+        let head = head_of(&fresh, written.root, written.added, mark);
         head.write(&self.folder)?;
         self.pages = fresh;
         (self.root, self.live, self.mark) = (head.root, head.live, head.mark);

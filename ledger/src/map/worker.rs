@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use sharetrail_proof::hash::{Hash, LeafHash};
-use sharetrail_proof::map::subtree_root;
+use sharetrail_proof::map::{subtree_root, subtree_roots};
 use sharetrail_proof::name::Label;
 use sharetrail_proof::tree::CompactRange;
 
@@ -37,6 +37,8 @@ pub(super) struct Worker<'a> {
     page: Vec<u8>,
     body: Vec<u8>,
     leaves: Leaves,
+    /// Room that was used before.
+    spare: Vec<Leaves>,
     written: u64,
     superseded: u64,
 }
@@ -50,16 +52,62 @@ impl Worker<'_> {
         self.superseded += old.at.length();
         if old.kind == Kind::Node {
             let mut children = node::read(self.pages, old, &mut self.page)?;
-            for (child, part) in children.iter_mut().zip(parts(updates, depth)) {
-                *child = self.update(depth + STEP, child, &updates[part])?;
-            }
+            self.update_children(depth + STEP, &mut children, updates, parts(updates, depth))?;
             return self.write_node(&children);
         }
         self.merge(old, updates)?;
-        let leaves = std::mem::take(&mut self.leaves);
+        let leaves = self.settled();
         let new = self.build(depth, &leaves, 0..leaves.len());
         self.leaves = leaves;
         new
+    }
+
+    /// The subtrees of a node. Its buckets are put together first and hashed then, all side by side.
+    fn update_children(
+        &mut self,
+        depth: usize,
+        children: &mut Children,
+        updates: &[Update],
+        parts: [Range<usize>; WIDTH],
+    ) -> Result<(), LedgerError> {
+        let (mut places, mut buckets) = (Vec::new(), Vec::new());
+        for (place, part) in parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+            let child = children[place];
+            if child.kind == Kind::Node {
+                children[place] = self.update(depth, &child, &updates[part])?;
+                continue;
+            }
+            self.superseded += child.at.length();
+            self.merge(&child, &updates[part])?;
+            if self.leaves.len() > BUCKET_LABELS {
+                let leaves = self.settled();
+                children[place] = self.build(depth, &leaves, 0..leaves.len())?;
+                self.leaves = leaves;
+            } else {
+                places.push(place);
+                let spare = self.spare.pop().unwrap_or_default();
+                buckets.push(std::mem::replace(&mut self.leaves, spare));
+            }
+        }
+        Leaves::settle(&mut buckets);
+        let all: Vec<_> = buckets
+            .iter()
+            .map(|leaves| (depth, leaves.hashes(0..leaves.len())))
+            .collect();
+        let roots = subtree_roots(&all);
+        for ((place, leaves), root) in places.into_iter().zip(buckets).zip(roots) {
+            children[place] = self.write_known_bucket(&leaves, 0..leaves.len(), root)?;
+            self.spare.push(leaves);
+        }
+        Ok(())
+    }
+
+    /// Takes what was merged, with all its leaf hashes.
+    fn settled(&mut self) -> Leaves {
+        let mut leaves = [std::mem::take(&mut self.leaves)];
+        Leaves::settle(&mut leaves);
+        let [leaves] = leaves;
+        leaves
     }
 
     /// Lays what a bucket holds, if it is not empty, and the updates into `self.leaves`.
@@ -113,6 +161,15 @@ impl Worker<'_> {
         run: Range<usize>,
     ) -> Result<Child, LedgerError> {
         let root = subtree_root(depth, leaves.hashes(run.clone()));
+        self.write_known_bucket(leaves, run, root)
+    }
+
+    fn write_known_bucket(
+        &mut self,
+        leaves: &Leaves,
+        run: Range<usize>,
+        root: Hash,
+    ) -> Result<Child, LedgerError> {
         let labels = run.len() as u64;
         let at = self.out.append(leaves.body(run), &root)?;
         self.written += at.length();
@@ -189,7 +246,7 @@ pub(super) struct Written {
     /// Where the files end now, those that it wrote to.
     pub(super) ends: Vec<u64>,
     /// Bytes of new pages.
-    pub(super) written: u64,
+    pub(super) added: u64,
     /// Bytes of old pages that the new version does not use.
     pub(super) superseded: u64,
 }
@@ -213,6 +270,7 @@ impl<'a> Crew<'a> {
             page: Vec::new(),
             body: Vec::new(),
             leaves: Leaves::default(),
+            spare: Vec::new(),
             written: 0,
             superseded: 0,
         });
@@ -236,7 +294,7 @@ impl<'a> Crew<'a> {
         } else {
             first.merge(old, updates)?;
             first.superseded += old.at.length();
-            let leaves = std::mem::take(&mut first.leaves);
+            let leaves = first.settled();
             if leaves.len() <= BUCKET_LABELS {
                 first.build(0, &leaves, 0..leaves.len())?
             } else {
@@ -298,7 +356,7 @@ impl<'a> Crew<'a> {
         Ok(Written {
             root,
             ends: ends?,
-            written: self.workers.iter().map(|worker| worker.written).sum(),
+            added: self.workers.iter().map(|worker| worker.written).sum(),
             superseded: self.workers.iter().map(|worker| worker.superseded).sum(),
         })
     }

@@ -143,7 +143,9 @@ pub(crate) fn last_leaf(folder: &Path, size: TreeSize) -> Result<Option<MapLeaf>
     let Some(last) = size.0.checked_sub(1) else {
         return Ok(None);
     };
-    Ok(leaves_in(folder, size, last / u64::from(FULL_WIDTH))?.pop())
+    let leaves = leaves_in(folder, size, last / u64::from(FULL_WIDTH));
+    let mut leaves = leaves.map_err(|error| to_be_made_again(folder, error))?;
+    Ok(leaves.pop())
 }
 
 /// The last leaf, once the last bundle was held to the log's root.
@@ -159,5 +161,5 @@ fn checked_last_leaf(folder: &Path, size: TreeSize, root: Hash) -> Result<MapLea
         return Err(LedgerError::damaged(folder, None, what));
     }
     let none = || LedgerError::damaged(folder, None, "it has no leaf");
-    last_leaf(folder, size)?.ok_or_else(none)
+    leaves_in(folder, size, number)?.pop().ok_or_else(none)
 }

@@ -69,10 +69,11 @@ use self::log::MapLog;
 use self::moments::Moments;
 use self::record::RecordLog;
 
-pub(crate) use drive::{Mappers, Pace, Turn};
 pub(crate) use self::log::last_leaf;
+pub(crate) use drive::{Mappers, Pace, Turn};
 pub(crate) use moments::Moment;
 pub use reader::MapReader;
+pub(crate) use reader::cosigned;
 pub use remap::{Remapped, remap};
 pub(crate) use restored::bring_moments;
 
@@ -226,7 +227,8 @@ fn keys_of(ledger: &Ledger, shard: u32) -> Result<(NoteSigner, VerifierKey), Led
     let origin = map_origin(ledger.name(), place);
     let is_known = signer.verifier().name() == origin && policy.log_key(&origin) == Some(signer.verifier());
     if !is_known {
-        let what = format!("not the key that the policy names for {origin}. Bring the right one back from a backup");
+        let what =
+            format!("not the key that the policy names for {origin}. Bring that one back from a backup");
         return Err(LedgerError::damaged(&path, None, what));
     }
     let origin = log_origin(ledger.name(), place);
@@ -240,15 +242,20 @@ fn keys_of(ledger: &Ledger, shard: u32) -> Result<(NoteSigner, VerifierKey), Led
 
 /// Adds what to do about a map log that is damaged.
 fn to_be_made_again(folder: &Path, error: LedgerError) -> LedgerError {
+    let advice = format!(
+        "Move {} away and start `sharetrail serve`: the map log is made again from its moments outside of the folder",
+        folder.display()
+    );
+    advised(error, &advice)
+}
+
+/// Adds what to do to an error about a damaged file.
+fn advised(error: LedgerError, advice: &str) -> LedgerError {
     match error {
         LedgerError::Damaged { path, at, what } => LedgerError::Damaged {
             path,
             at,
-            what: format!(
-                "{what}. Move {} away and start `sharetrail serve`: the map log is made again from its moments outside of \
-                 the folder",
-                folder.display()
-            ),
+            what: format!("{what}. {advice}"),
         },
         other => other,
     }

@@ -102,7 +102,8 @@ impl Moments {
 
     fn cut(&mut self, count: u64) -> Result<(), LedgerError> {
         let cut = self.file.set_len(count * MOMENT_BYTES);
-        cut.and_then(|()| self.file.sync_data()).at("shorten", &self.path)?;
+        cut.and_then(|()| self.file.sync_data())
+            .at("shorten", &self.path)?;
         self.count = count;
         Ok(())
     }

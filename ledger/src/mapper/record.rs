@@ -4,7 +4,7 @@
 //! checkpoint. Out of scope: sealed contents, what an event says. Trust: the checkpoint once the log's key signed it;
 //! bundles and tiles are believed where they lead to its root.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sharetrail_proof::entry::{BATCH, ERASURE, ERASURE_BYTES, EVENT, EVENT_BYTES, REGISTRY};
 use sharetrail_proof::hash::{LeafHash, TreeSize, leaf_hashes};
@@ -70,12 +70,7 @@ impl RecordLog {
 
     /// Reads on from `from`, a batch boundary, to `to` if that is near: up to the last batch boundary with at most `limit`
     /// labelled leaves before it, and at least one batch.
-    pub(super) fn gather(
-        &self,
-        from: TreeSize,
-        to: TreeSize,
-        limit: usize,
-    ) -> Result<Gathered, LedgerError> {
+    pub(super) fn gather(&self, from: TreeSize, to: TreeSize, limit: usize) -> Result<Gathered, LedgerError> {
         if to > self.size() {
             // Whoever folds on until `to` is reached would never end.
             return Err(LedgerError::RolledBack {
@@ -93,10 +88,8 @@ impl RecordLog {
                 break;
             };
             let bytes = read_bundle(&self.folder, bundle)?;
-            let entries = parse_bundle(&bytes, bundle.width()).map_err(|error| {
-                let what = format!("{error}. {MEND}");
-                LedgerError::damaged(&self.folder.join(bundle.to_string()), None, what)
-            })?;
+            let entries = parse_bundle(&bytes, bundle.width())
+                .map_err(|error| self.damaged(&self.folder.join(bundle.to_string()), &error.to_string()))?;
             let within = |size: TreeSize| {
                 let at = usize::try_from(size.0.saturating_sub(number * width));
                 at.map_or(entries.len(), |at| at.min(entries.len()))
@@ -127,11 +120,21 @@ impl RecordLog {
         let proof = self.reader.consistency(read.size())?;
         verify_consistency(read.size(), &read.root(), size, root, &proof).map_err(|error| {
             let what = format!(
-                "the first {} entries do not lead to the published checkpoint: {error}. {MEND}",
+                "the first {} entries do not lead to the published checkpoint: {error}",
                 read.size()
             );
-            LedgerError::damaged(&self.folder, None, what)
+            self.damaged(&self.folder, &what)
         })
+    }
+
+    /// Says what is wrong with what is served of the log, and how it is made again.
+    fn damaged(&self, path: &Path, what: &str) -> LedgerError {
+        let tiles = self.folder.join("tile");
+        let what = format!(
+            "{what}. Move {} away and start `sharetrail serve`: tiles and bundles are made again from the leaves",
+            tiles.display()
+        );
+        LedgerError::damaged(path, None, what)
     }
 }
 

@@ -13,7 +13,7 @@ use sharetrail_proof::tree::CompactRange;
 use super::heal::Setup;
 use super::moments::Moment;
 use super::record::RecordLog;
-use super::{Course, EVENTS_PER_ROOT, Mapper};
+use super::{Course, EVENTS_PER_ROOT, Mapper, to_be_made_again};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::sequencer::{Observer, Unobserved};
@@ -63,6 +63,7 @@ pub(super) fn remap_held(
             shard,
             observer: &observer,
             limit,
+            register: None,
         };
         done.push(anew(&setup, &course)?);
         before += size;
@@ -76,7 +77,7 @@ fn anew(setup: &Setup<'_>, course: &Course<'_>) -> Result<Remapped, LedgerError>
     let record = mapper.record()?;
     mapper.reaches(&record, goal)?;
     mapper.check_leaves(&record, course, &mut notices)?;
-    mapper.bring_log(&record, goal, course)?;
+    mapper.bring_log(&record, goal, None, course)?;
     mapper.settle()?;
     Ok(Remapped {
         shard: setup.shard,
@@ -111,7 +112,8 @@ impl Mapper {
         }
         if range.root() != self.log.root() {
             let what = "its leaves do not give its root";
-            return Err(LedgerError::damaged(self.log.folder(), None, what));
+            let error = LedgerError::damaged(self.log.folder(), None, what);
+            return Err(to_be_made_again(self.log.folder(), error));
         }
         // Beyond the leaves that are here, the moments are all there is.
         if is_other && self.moments.count() <= self.log.size().0 {

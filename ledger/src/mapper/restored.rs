@@ -55,7 +55,9 @@ pub(crate) fn bring_moments(
                     folder.display()
                 ));
             }
-            Err(error) => notice(format!("shard {shard}: {error}; that map log is passed over")),
+            Err(error) => notice(format!(
+                "shard {shard}: {error}; that map log is passed over: name another copy with --from"
+            )),
         }
     }
     Ok(())

@@ -38,11 +38,16 @@ impl Mapper {
         course: &Course<'_>,
         notices: &mut Vec<String>,
     ) -> Result<Outcome, LedgerError> {
-        let record = self.record()?;
-        // Not the time after folding: what was recorded meanwhile is on record before that, and not in this map.
-        let time = self.now();
-        while self.fold.size() < record.size() {
-            if course.is_to_stop() || self.is_too_soon(pace) {
+        let mut goal = None;
+        loop {
+            // Before the log is looked at: what is on record by then is in this map, or in one of the next few. A time
+            // after folding would say so of what was recorded meanwhile.
+            let time = self.now();
+            let record = self.record()?;
+            // What comes while it folds is left to the next turn: else it might never end.
+            let goal = *goal.get_or_insert(record.size());
+            let is_level = self.fold.size() >= goal.min(record.size());
+            if is_level || course.is_to_stop() || self.is_too_soon(pace) {
                 return Ok(Outcome::Level);
             }
             self.step(&record, course, notices)?;
@@ -59,7 +64,6 @@ impl Mapper {
             self.settle()?;
             self.sealed_at = Some(Instant::now());
         }
-        Ok(Outcome::Level)
     }
 
     fn is_too_soon(&self, pace: Pace) -> bool {
@@ -100,8 +104,12 @@ impl Mapper {
         register.register(self.shard, &Registered { checkpoint, moments })
     }
 
-    /// Everything from the written leaf to the committed map. What is level already is not written again.
+    /// Everything from the written leaf to the committed map. What is level already is not written again, and a map log
+    /// that is not decided on is not signed.
     pub(super) fn settle(&mut self) -> Result<(), LedgerError> {
+        if self.undecided {
+            return Ok(());
+        }
         let Some(leaf) = self.log.last().map(MapLeaf::to_text) else {
             return Ok(());
         };
@@ -126,7 +134,7 @@ impl Mapper {
         self.done(Step::MapPublished)?;
         let sealed = Sealed { note, leaf };
         if self.fold.sealed() != Some(&sealed) {
-            self.fold.commit(Some(sealed))?;
+            self.fold.seal(sealed)?;
         }
         self.done(Step::MapCommitted)?;
         self.log.remove_replaced()

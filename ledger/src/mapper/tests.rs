@@ -1,13 +1,15 @@
 //! The mapper with small roots, and several hosts around a register in memory.
 //!
-//! In scope: where roots are sealed, that every one of them is right, what a host takes over and what it refuses. Out of
-//! scope: crashes and lost files (`ledger/tests/mapper.rs`).
+//! In scope: where roots are sealed, that every one of them is right, what a host takes over and what it refuses, work that
+//! is stopped and taken up again. Out of scope: crashes at single steps and lost files (`ledger/tests/mapper.rs`).
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sharetrail_proof::entry::{BATCH, Entry, EventEntry};
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex};
@@ -94,6 +96,42 @@ fn run(
     mappers.run(ledger, &turn, &mut notices).map(|()| notices)
 }
 
+/// As [`run`], with mappers that are taken up anew, until so many leaves are folded: how many were, each time it was told,
+/// and the notices.
+fn run_until(
+    ledger: &Ledger,
+    register: Option<&dyn MapRegister>,
+    until: u64,
+) -> Result<(Vec<u64>, Vec<String>), LedgerError> {
+    let (stop, mut notices) = (AtomicBool::new(false), Vec::new());
+    let sizes = RefCell::new(Vec::new());
+    let progress = |folded: u64, _: u64| {
+        sizes.borrow_mut().push(folded);
+        if folded >= until {
+            stop.store(true, Ordering::Release);
+        }
+    };
+    let turn = Turn {
+        register,
+        pace: Pace::AtOnce,
+        progress: &progress,
+        stop: &stop,
+    };
+    mappers(ledger).run(ledger, &turn, &mut notices)?;
+    Ok((sizes.into_inner(), notices))
+}
+
+/// How far the map on disk is folded, and how many leaves of the map log were made by then that nobody decided on.
+fn kept(ledger: &Ledger) -> (u64, Option<u64>) {
+    let fold = Fold::open(&ledger.folder().mapping(0), LIMIT).unwrap();
+    (fold.size().0, fold.undecided().map(|undecided| undecided.size.0))
+}
+
+/// Batches that make a root each, and several commits together.
+fn many() -> Vec<Vec<u8>> {
+    (0..24_u8).map(|batch| (batch..batch + 50).collect()).collect()
+}
+
 /// The published note of the map log; empty where there is none.
 fn note(ledger: &Ledger) -> String {
     fs::read_to_string(ledger.folder().map(0).join("checkpoint")).unwrap_or_default()
@@ -156,7 +194,10 @@ fn assert_roots(ledger: &Ledger) {
 /// The fault: a map that is far behind is held in memory whole, or a root cuts a batch in two.
 #[test]
 fn far_behind_no_root_adds_more_than_its_limit_and_each_ends_with_a_batch() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     let sizes = [20_u8, 20, 20, 49, 50, 51, 1, 70, 10];
     let batches: Vec<Vec<u8>> = sizes.iter().map(|&events| (0..events).collect()).collect();
     record(&ledger, &batches);
@@ -171,10 +212,7 @@ fn far_behind_no_root_adds_more_than_its_limit_and_each_ends_with_a_batch() {
             .iter()
             .filter(|entry| Entry::parse(entry).unwrap().label().is_some())
             .count();
-        let notes = entries[from..to]
-            .iter()
-            .filter(|entry| entry[0] == BATCH)
-            .count();
+        let notes = entries[from..to].iter().filter(|entry| entry[0] == BATCH).count();
         assert!(labelled <= LIMIT || notes == 1, "{labelled} in {notes} batches");
         if notes == 1 {
             single.insert(labelled);
@@ -191,7 +229,10 @@ fn far_behind_no_root_adds_more_than_its_limit_and_each_ends_with_a_batch() {
 
 #[test]
 fn folding_anew_gives_every_root_again_and_a_root_that_does_not_come_out_is_named() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     for round in 1..6_u8 {
         record(&ledger, &[(0..round * 4).collect(), vec![round; 30]]);
         run(&mappers(&ledger), &ledger, None).unwrap();
@@ -267,8 +308,14 @@ impl MapRegister for Seat<'_> {
 
     fn fetch(&self, _: u32, from: u64, to: u64) -> Result<Vec<Moment>, LedgerError> {
         let mut shared = self.shared.lock().unwrap();
+        let Some(peer) = self.peer else {
+            return Err(LedgerError::Peer {
+                url: "none".into(),
+                what: format!("{from} to {to}"),
+            });
+        };
         shared.fetched += to - from;
-        let all = leaves(self.peer.expect("a peer to ask"));
+        let all = leaves(peer);
         let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
         let moment = |leaf: &MapLeaf| Moment {
             time: leaf.time + u64::from(shared.lies),
@@ -351,7 +398,10 @@ fn a_host_that_follows_makes_the_same_map_log_byte_for_byte() {
 /// The fault: a root that another host was faster with is written here too; or the host never gets level again.
 #[test]
 fn a_host_that_is_overtaken_signs_nothing_and_follows() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     let shared = Mutex::new(Shared::default());
     let seat = Seat {
         shared: &shared,
@@ -405,7 +455,10 @@ fn what_a_peer_makes_up_is_never_signed() {
 /// The fault: after the bus lost its register, the leader begins the map log anew.
 #[test]
 fn a_register_that_was_rolled_back_or_lost_is_put_right_by_who_leads() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     let shared = Mutex::new(Shared::default());
     let seat = |leads| Seat {
         shared: &shared,
@@ -445,7 +498,10 @@ fn map_origin_of(ledger: &Ledger) -> String {
 /// The fault: each call seals a root of its own, however short after the one before.
 #[test]
 fn at_a_measured_pace_a_second_passes_between_two_roots() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     let mappers = mappers(&ledger);
     let (stop, mut notices) = (AtomicBool::new(false), Vec::new());
     let turn = Turn {
@@ -458,10 +514,10 @@ fn at_a_measured_pace_a_second_passes_between_two_roots() {
     mappers.run(&ledger, &turn, &mut notices).unwrap();
     record(&ledger, &[vec![1; 10]]);
     mappers.run(&ledger, &turn, &mut notices).unwrap();
-    if began.elapsed() < std::time::Duration::from_secs(1) {
+    if began.elapsed() < Duration::from_secs(1) {
         assert_eq!(leaves(&ledger).len(), 1);
     }
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    std::thread::sleep(Duration::from_millis(1_100));
     mappers.run(&ledger, &turn, &mut notices).unwrap();
     assert_eq!(leaves(&ledger).len(), 2);
     assert_roots(&ledger);
@@ -470,7 +526,10 @@ fn at_a_measured_pace_a_second_passes_between_two_roots() {
 /// The fault: of two checkpoints that were decided on, only the larger one is compared with the tree.
 #[test]
 fn a_smaller_checkpoint_of_another_history_is_refused() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     for round in 1..3_u8 {
         record(&ledger, &[vec![round; 10]]);
         run(&mappers(&ledger), &ledger, None).unwrap();
@@ -487,10 +546,267 @@ fn a_smaller_checkpoint_of_another_history_is_refused() {
 /// The fault: who folds on until a size is reached that the record log does not have never ends.
 #[test]
 fn the_record_log_is_read_no_further_than_it_goes() {
-    let World { folder: _folder, ledger } = world();
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
     let (_, key) = keys_of(&ledger, 0).unwrap();
     let record = RecordLog::open(&ledger, 0, &key).unwrap();
     let beyond = TreeSize(record.size().0 + 1);
     let failed = record.gather(record.size(), beyond, LIMIT);
     assert!(matches!(failed, Err(LedgerError::RolledBack { .. })));
+}
+
+/// The fault: a map log that is made again in vain from its beginning whenever it is stopped, and each time told as damage.
+#[test]
+fn a_map_log_that_is_made_again_goes_on_after_a_stop_from_where_it_was() {
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
+    record(&ledger, &many());
+    run(&mappers(&ledger), &ledger, None).unwrap();
+    let (before, total) = (note(&ledger), ledger.reader(0).unwrap().size().0);
+    fs::remove_dir_all(ledger.folder().map(0)).unwrap();
+    fs::remove_dir_all(ledger.folder().mapping(0)).unwrap();
+    let mut at = 0;
+    for part in 1..4 {
+        let (sizes, notices) = run_until(&ledger, None, total * part / 4).unwrap();
+        assert!(sizes.iter().all(|&size| size > at), "{at}: {sizes:?}");
+        // That it is made again is told once.
+        assert_eq!(notices.is_empty(), part > 1, "{notices:?}");
+        assert_eq!(note(&ledger), "", "it is not whole yet");
+        let (size, undecided) = kept(&ledger);
+        assert!(size > at && undecided.is_some(), "{size} after {at}");
+        at = size;
+    }
+    let (sizes, notices) = run_until(&ledger, None, u64::MAX).unwrap();
+    assert!(sizes.iter().all(|&size| size > at), "{at}: {sizes:?}");
+    assert!(notices.is_empty(), "{notices:?}");
+    assert_eq!(note(&ledger), before);
+    assert_roots(&ledger);
+    assert_eq!(kept(&ledger), (total, None));
+    assert!(!ledger.folder().map(0).with_added_extension("new").exists());
+}
+
+/// Two hosts of a ledger: the other is level at one root, and then far behind.
+fn one_far_behind(world: &World, shared: &Mutex<Shared>) -> Ledger {
+    let one = &world.ledger;
+    let other = another_host(world, "other");
+    let leads = Seat {
+        shared,
+        leads: true,
+        peer: None,
+    };
+    let follows = Seat {
+        shared,
+        leads: false,
+        peer: Some(one),
+    };
+    record(one, &[vec![1; 10]]);
+    run(&mappers(one), one, Some(&leads)).unwrap();
+    bring_archive(one, &other);
+    run(&mappers(&other), &other, Some(&follows)).unwrap();
+    record(one, &many());
+    run(&mappers(one), one, Some(&leads)).unwrap();
+    bring_archive(one, &other);
+    other
+}
+
+/// The faults: a host that is far behind begins anew after each stop; it signs what it made before that was compared; and
+/// meanwhile nothing can be proven there.
+#[test]
+fn a_host_that_follows_goes_on_after_a_stop_signs_nothing_before_and_proves_the_last_root_meanwhile() {
+    let world = world();
+    let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
+    let other = one_far_behind(&world, &shared);
+    let follows = Seat {
+        shared: &shared,
+        leads: false,
+        peer: Some(one),
+    };
+    let moments = |ledger: &Ledger| fs::read(ledger.outside().unwrap().join("maps/0")).unwrap();
+    let (signed, outside, last) = (note(&other), moments(&other), leaves(&other).pop().unwrap());
+    let total = other.reader(0).unwrap().size().0;
+    let label = Label(Hash::of(&[&[1]]).0);
+    let mut at = last.checkpoint.size.0;
+    for part in 1..4 {
+        let (sizes, notices) = run_until(&other, Some(&follows), total * part / 4).unwrap();
+        assert!(sizes.iter().all(|&size| size > at), "{at}: {sizes:?}");
+        assert!(notices.is_empty(), "{notices:?}");
+        assert_eq!((note(&other), moments(&other)), (signed.clone(), outside.clone()));
+        let (size, undecided) = kept(&other);
+        assert!(
+            size > at && undecided.is_some_and(|leaves| leaves > 1),
+            "{undecided:?}"
+        );
+        at = size;
+        let reader = other.map_reader(0).unwrap().unwrap();
+        assert_eq!((reader.leaf(), reader.note()), (&last, signed.as_str()));
+        assert_eq!(reader.find(&label).unwrap().value.unwrap().count, 10);
+        reader.inclusion().unwrap();
+    }
+    let reader = other.map_reader(0).unwrap().unwrap();
+    let (sizes, notices) = run_until(&other, Some(&follows), u64::MAX).unwrap();
+    assert!(sizes.iter().all(|&size| size > at), "{at}: {sizes:?}");
+    assert!(notices.is_empty(), "{notices:?}");
+    assert_eq!((note(&other), moments(&other)), (note(one), moments(one)));
+    assert_roots(&other);
+    assert!(!other.folder().mapping(0).join("sealed").exists());
+    // Who opened it before reads on.
+    assert_eq!(reader.find(&label).unwrap().value.unwrap().count, 10);
+}
+
+/// The fault: what a peer made up lasts, and is taken up again for ever.
+#[test]
+fn what_was_made_of_wrong_moments_and_kept_is_thrown_away() {
+    let world = world();
+    let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
+    let other = one_far_behind(&world, &shared);
+    let follows = Seat {
+        shared: &shared,
+        leads: false,
+        peer: Some(one),
+    };
+    let (signed, total) = (note(&other), other.reader(0).unwrap().size().0);
+    shared.lock().unwrap().lies = true;
+    run_until(&other, Some(&follows), total / 2).unwrap();
+    assert!(kept(&other).1.is_some());
+    shared.lock().unwrap().lies = false;
+    let failed = run(&mappers(&other), &other, Some(&follows));
+    assert!(matches!(failed, Err(LedgerError::Diverged { .. })));
+    assert_eq!(note(&other), signed);
+    assert_eq!(run(&mappers(&other), &other, Some(&follows)).unwrap(), [""; 0]);
+    assert_eq!(note(&other), note(one));
+    assert_roots(&other);
+}
+
+/// The fault: the bus lost its register while a host was catching up, and now that host leads: it registers what nobody
+/// decided on, or nothing ever again.
+#[test]
+fn who_leads_and_was_catching_up_puts_a_lost_register_right_with_what_was_decided_on() {
+    let world = world();
+    let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
+    let other = one_far_behind(&world, &shared);
+    let seat = |leads| Seat {
+        shared: &shared,
+        leads,
+        peer: Some(one),
+    };
+    let (signed, total) = (note(&other), other.reader(0).unwrap().size().0);
+    run_until(&other, Some(&seat(false)), total / 2).unwrap();
+    let undecided = kept(&other);
+    assert!(undecided.1.is_some());
+    shared.lock().unwrap().registered = None;
+    run(&mappers(&other), &other, Some(&seat(false))).unwrap();
+    assert_eq!((note(&other), kept(&other)), (signed.clone(), undecided));
+    assert_eq!(shared.lock().unwrap().registered, None);
+    let mappers = mappers(&other);
+    run(&mappers, &other, Some(&seat(true))).unwrap();
+    assert_eq!(shared.lock().unwrap().registered, None);
+    // With the next turn it begins at what was signed.
+    run(&mappers, &other, Some(&seat(true))).unwrap();
+    assert_roots(&other);
+    let registered = shared.lock().unwrap().registered.clone().unwrap();
+    assert_eq!(registered.checkpoint, Note::parse(&note(&other)).unwrap().text());
+    let old = stated(Note::parse(&signed).unwrap().text()).unwrap();
+    let now = leaves(&other);
+    let hashes: Vec<LeafHash> = now
+        .iter()
+        .map(|leaf| LeafHash::of(leaf.to_text().as_bytes()))
+        .collect();
+    assert_eq!(root_of(&hashes[..usize::try_from(old.0.0).unwrap()]), old.1);
+}
+
+/// The fault: a host that lost map log and moments waits for a person, though other hosts have them.
+#[test]
+fn a_host_that_lost_map_log_and_moments_has_them_from_others_and_believes_nobody() {
+    let world = world();
+    let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
+    let other = one_far_behind(&world, &shared);
+    let seat = |peer| Seat {
+        shared: &shared,
+        leads: false,
+        peer,
+    };
+    run(&mappers(&other), &other, Some(&seat(Some(one)))).unwrap();
+    let path = other.outside().unwrap().join("maps/0");
+    let moments = fs::read(&path).unwrap();
+    fs::remove_dir_all(other.folder().map(0)).unwrap();
+    fs::remove_file(&path).unwrap();
+    let failed = run(&mappers(&other), &other, Some(&seat(None)));
+    assert!(matches!(failed, Err(LedgerError::Damaged { .. })), "{failed:?}");
+    shared.lock().unwrap().lies = true;
+    let failed = run(&mappers(&other), &other, Some(&seat(Some(one))));
+    assert!(matches!(failed, Err(LedgerError::Forked { .. })), "{failed:?}");
+    assert_eq!(
+        (note(&other), fs::read(&path).unwrap()),
+        (String::new(), Vec::new())
+    );
+    shared.lock().unwrap().lies = false;
+    run(&mappers(&other), &other, Some(&seat(Some(one)))).unwrap();
+    assert_eq!((note(&other), fs::read(&path).unwrap()), (note(one), moments));
+    assert_roots(&other);
+}
+
+/// The fault: in an old folder, moments that rotted are built upon, or a person must mend what other hosts have.
+#[test]
+fn a_host_whose_folder_is_old_and_whose_moments_are_wrong_has_them_from_others() {
+    let world = world();
+    let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
+    let other = one_far_behind(&world, &shared);
+    let seat = |peer| Seat {
+        shared: &shared,
+        leads: false,
+        peer,
+    };
+    let backup = world.folder.path().join("backup");
+    copy_tree(other.root(), &backup);
+    run(&mappers(&other), &other, Some(&seat(Some(one)))).unwrap();
+    fs::remove_dir_all(other.root()).unwrap();
+    copy_tree(&backup, other.root());
+    let path = other.outside().unwrap().join("maps/0");
+    let moments = fs::read(&path).unwrap();
+    let mut wrong = moments.clone();
+    wrong[15] ^= 1;
+    fs::write(&path, &wrong).unwrap();
+    let failed = run(&mappers(&other), &other, Some(&seat(None)));
+    assert!(matches!(failed, Err(LedgerError::Damaged { .. })), "{failed:?}");
+    assert_eq!(fs::read(&path).unwrap(), wrong, "a person may want them");
+    let notices = run(&mappers(&other), &other, Some(&seat(Some(one)))).unwrap();
+    assert!(!notices.is_empty());
+    assert_eq!((note(&other), fs::read(&path).unwrap()), (note(one), moments));
+    assert_roots(&other);
+}
+
+/// Lets time pass once a first root is published, and notes it.
+#[derive(Default)]
+struct Pause(Mutex<Option<u64>>);
+
+impl Observer for Pause {
+    fn step(&self, _: u32, step: Step) -> Result<(), LedgerError> {
+        let mut noted = self.0.lock().unwrap();
+        if step == Step::MapPublished && noted.is_none() {
+            std::thread::sleep(Duration::from_millis(1_100));
+            *noted = Some(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+        }
+        Ok(())
+    }
+}
+
+/// The fault: all roots of a long catch-up bear the time at which it began.
+#[test]
+fn each_root_of_a_catch_up_has_a_time_of_its_own_and_times_do_not_fall() {
+    let World {
+        folder: _folder,
+        ledger,
+    } = world();
+    record(&ledger, &many()[..3]);
+    let pause = Arc::new(Pause::default());
+    let observer = Arc::clone(&pause) as Arc<dyn Observer>;
+    run(&Mappers::with_limit(&ledger, &observer, LIMIT), &ledger, None).unwrap();
+    let times: Vec<u64> = leaves(&ledger).iter().map(|leaf| leaf.time).collect();
+    assert!(times.len() >= 3 && times.is_sorted(), "{times:?}");
+    assert!(times[1] >= pause.0.lock().unwrap().unwrap(), "{times:?}");
+    assert_roots(&ledger);
 }

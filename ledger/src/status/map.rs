@@ -10,7 +10,7 @@ use crate::error::LedgerError;
 use crate::files;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::mapper::last_leaf;
+use crate::mapper::{cosigned, last_leaf};
 use crate::register::OutsideCopy;
 use crate::sequencer::{note_text, stated};
 
@@ -36,8 +36,8 @@ pub(super) fn look(ledger: &Ledger, shard: u32, held: bool) -> Result<Option<Map
     let folder = ledger.folder().map(shard);
     let note = files::read_if_there(&folder.join("checkpoint"))?;
     let note = note.and_then(|note| String::from_utf8(note).ok());
-    let published = note.as_deref().and_then(note_text);
-    let published = published.as_deref().and_then(stated);
+    let text = note.as_deref().and_then(note_text);
+    let published = text.as_deref().and_then(stated);
     let copy = OutsideCopy::peek_map(&ledger.outside()?, shard)?;
     let copy = copy.as_deref().and_then(stated);
     if published.is_none() && copy.is_none() {
@@ -46,11 +46,18 @@ pub(super) fn look(ledger: &Ledger, shard: u32, held: bool) -> Result<Option<Map
     let mut problems = Vec::new();
     let path = ledger.folder().keys().join(keys::map_file(shard));
     if !path.exists() {
-        problems.push(format!("no key for the map log at {}", path.display()));
+        problems.push(format!(
+            "no key for the map log at {}: bring it back from a backup",
+            path.display()
+        ));
     }
     let leaves = published.map_or(0, |(size, _)| size.0);
     match copy {
-        None => problems.push("no copy of the map log's last checkpoint outside of the folder".into()),
+        None => problems.push(
+            "no copy of the map log's last checkpoint outside of the folder: it is written when the maps are next brought \
+             level"
+                .into(),
+        ),
         // A process at work writes the copy before the checkpoint, and must not look as if it had gone back.
         Some((known, _)) if !held && known.0 > leaves => problems.push(format!(
             "a map log of {known} leaves was signed, this folder holds {leaves}: it is made again when the maps are next \
@@ -59,9 +66,18 @@ pub(super) fn look(ledger: &Ledger, shard: u32, held: bool) -> Result<Option<Map
         Some((known, root)) if published.is_some_and(|(size, here)| size == known && here != root) => problems
             .push(format!(
                 "another map log of {known} leaves was signed than the one in this folder: one of them is forged, or not \
-                 of this ledger"
+                 of this ledger. Compare both with a backup or another host, and bring the right one back before anything \
+                 is added"
             )),
         Some(_) => {}
+    }
+    if let Some(text) = &text
+        && has_rotten_cosignature(ledger, shard, text)?
+    {
+        problems.push(format!(
+            "{} does not open under the policy, and dossiers do without it: have the auditor cosign again",
+            folder.join("cosigned").display()
+        ));
     }
     let last = published.map(|(size, _)| last_leaf(&folder, size)).transpose();
     let last = last.unwrap_or_else(|error| {
@@ -77,4 +93,12 @@ pub(super) fn look(ledger: &Ledger, shard: u32, held: bool) -> Result<Option<Map
         root: last.map(|leaf| leaf.root),
         problems,
     }))
+}
+
+/// Whether a cosigned note of this checkpoint lies beside it that cannot be given to anybody.
+fn has_rotten_cosignature(ledger: &Ledger, shard: u32, text: &str) -> Result<bool, LedgerError> {
+    let note = files::read_if_there(&ledger.folder().map(shard).join("cosigned"))?;
+    // An empty line ends the text. What comes after it may be anything.
+    let is_of_it = note.is_some_and(|note| note.starts_with(format!("{text}\n").as_bytes()));
+    Ok(is_of_it && cosigned(ledger, shard, text)?.is_none())
 }

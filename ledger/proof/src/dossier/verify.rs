@@ -47,7 +47,7 @@ impl Dossier {
             let at = format!("generations[{position}]");
             let (expected, found) = (position as u64, generation.generation.into());
             check.same_number(format!("{at}.generation"), expected, found);
-            // Nothing is on record of it, so it is not one: it would be told by the absence.
+            // That nothing is on record under a label, the absence says; a generation begins with its first leaf.
             if generation.events.is_empty() && generation.erasure.is_none() {
                 check.fault(at.clone(), FaultKind::Unneeded);
             }

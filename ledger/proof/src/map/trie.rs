@@ -7,7 +7,7 @@
 use crate::hash::Hash;
 use crate::name::Label;
 
-use super::{EMPTY, MAX_PATH, bit, node_hash};
+use super::{EMPTY, MAX_PATH, bit, node_hash, node_hashes};
 
 /// What stands at the end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,73 @@ pub fn subtree_root(depth: usize, leaves: &[(Label, Hash)]) -> Hash {
             let (left, right) = leaves.split_at(middle(depth, leaves));
             node_hash(&subtree_root(depth + 1, left), &subtree_root(depth + 1, right))
         }
+    }
+}
+
+/// The roots of several subtrees, each as [`subtree_root`] gives it: nodes that do not wait for each other are hashed side
+/// by side, those of all subtrees together.
+pub fn subtree_roots(subtrees: &[(usize, &[(Label, Hash)])]) -> Vec<Hash> {
+    let mut plan = Plan::default();
+    let tops: Vec<Part> = subtrees
+        .iter()
+        .map(|(depth, leaves)| plan.subtree(*depth, leaves).0)
+        .collect();
+    let made = plan.hash();
+    tops.iter().map(|top| top.hash(&made)).collect()
+}
+
+/// One half of a node.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Known(Hash),
+    /// A node: its height less one, and its place among those of that height.
+    Made(usize, usize),
+}
+
+impl Part {
+    fn hash(self, made: &[Vec<Hash>]) -> Hash {
+        match self {
+            Self::Known(hash) => hash,
+            Self::Made(height, at) => made[height][at],
+        }
+    }
+}
+
+/// Nodes by height: one wants only what is below it.
+#[derive(Debug, Default)]
+struct Plan {
+    heights: Vec<Vec<(Part, Part)>>,
+}
+
+impl Plan {
+    /// Plans the nodes of a subtree; gives its root, and how high it is.
+    fn subtree(&mut self, depth: usize, leaves: &[(Label, Hash)]) -> (Part, usize) {
+        match leaves {
+            [] => (Part::Known(EMPTY), 0),
+            [(_, hash), rest @ ..] if rest.is_empty() || depth >= MAX_PATH => (Part::Known(*hash), 0),
+            _ => {
+                let (left, right) = leaves.split_at(middle(depth, leaves));
+                let (left, right) = (self.subtree(depth + 1, left), self.subtree(depth + 1, right));
+                let height = left.1.max(right.1);
+                if self.heights.len() == height {
+                    self.heights.push(Vec::new());
+                }
+                self.heights[height].push((left.0, right.0));
+                (Part::Made(height, self.heights[height].len() - 1), height + 1)
+            }
+        }
+    }
+
+    fn hash(&self) -> Vec<Vec<Hash>> {
+        let mut made: Vec<Vec<Hash>> = Vec::with_capacity(self.heights.len());
+        for nodes in &self.heights {
+            let pairs: Vec<(Hash, Hash)> = nodes
+                .iter()
+                .map(|(left, right)| (left.hash(&made), right.hash(&made)))
+                .collect();
+            made.push(node_hashes(&pairs));
+        }
+        made
     }
 }
 

@@ -8,8 +8,8 @@ use std::fmt;
 use ed25519_dalek::{Signer, SigningKey};
 
 use super::{
-    KeyKind, MAX_TIME, Note, NoteError, VerifierKey, cosigned_message, malformed, read_secret, signature_line,
-    write_secret,
+    KeyKind, MAX_TIME, Note, NoteError, VerifierKey, cosigned_message, malformed, read_secret,
+    signature_line, write_secret,
 };
 
 /// A private key of a witness or an auditor; its text form is that of [`super::NoteSigner`], with type 0x04.

@@ -7,7 +7,9 @@ use sharetrail_proof::hash::{Hash, LeafHash, TreeSize};
 use sharetrail_proof::note::{NoteError, NoteSigner, VerifierKey};
 use sharetrail_proof::tree::root_of;
 
-use crate::support::{Ledger, Log, chain, frame_of, key_revoked, key_rotated, name, operator_replaced, signer};
+use crate::support::{
+    Ledger, Log, chain, frame_of, key_revoked, key_rotated, name, operator_replaced, signer,
+};
 use crate::{changed, events};
 
 /// Judges what a frame would put into the log; `with`: the key that is said to have signed it.
@@ -145,7 +147,10 @@ fn behind_a_batch_that_may_not_stand_there_the_chain_goes_on() {
     let gap = changed(log, &till, &entries, |batch| batch.number = 5);
     let state = conceded(log, &gap);
     assert_eq!(state.size(), TreeSize(before.0 + 3));
-    assert_eq!((state.head(chain("till")).unwrap().number, state.events()), (5, 3));
+    assert_eq!(
+        (state.head(chain("till")).unwrap().number, state.events()),
+        (5, 3)
+    );
 
     let again = log.frames.last().unwrap();
     let state = conceded(log, again);
@@ -155,12 +160,19 @@ fn behind_a_batch_that_may_not_stand_there_the_chain_goes_on() {
     let last = changed(log, &till, &entries, |batch| batch.number = u64::MAX);
     let mut state = conceded(log, &last);
     let next = changed(log, &till, &entries, |batch: &mut Batch| batch.number = 0);
-    assert!(judge(&mut state, &next, None).is_err(), "no number follows the last");
+    assert!(
+        judge(&mut state, &next, None).is_err(),
+        "no number follows the last"
+    );
 
     let foreign = log.next_frame(&ledger.operator, chain("till"), &entries);
     let state = conceded(log, &foreign);
     assert_eq!(state.head(chain("till")), log.state.head(chain("till")));
-    assert_eq!(state.events(), log.state.events(), "the operator records no events");
+    assert_eq!(
+        state.events(),
+        log.state.events(),
+        "the operator records no events"
+    );
 
     let mut state = log.state.clone();
     state.concede_leaves(4);

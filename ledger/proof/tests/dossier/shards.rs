@@ -129,10 +129,7 @@ fn shards_do_not_show_two_registries() {
         let operator = ledger.operator.clone();
         for (shard, full_name) in (0..).zip(names) {
             let log = ledger.log_mut(shard);
-            let actions = [
-                ("till", party_named(full_name)),
-                ("till", key_registered(&till)),
-            ];
+            let actions = [("till", party_named(full_name)), ("till", key_registered(&till))];
             let entries = log.registry_entries(&actions);
             log.push(&operator, chain("operator"), &entries);
         }

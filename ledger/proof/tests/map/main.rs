@@ -10,7 +10,7 @@ mod vectors;
 use sharetrail_proof::hash::Hash;
 use sharetrail_proof::map::{
     EMPTY, End, MapPath, MapValue, OtherLeaf, bit, leaf_hash, leaf_hashes, path_in_subtree, shared_bits,
-    subtree_root, verify_absent, verify_present,
+    subtree_root, subtree_roots, verify_absent, verify_present,
 };
 use sharetrail_proof::name::Label;
 
@@ -122,7 +122,8 @@ impl Map {
 }
 
 fn bits(label: &Label) -> String {
-    label.0.iter().map(|byte| format!("{byte:08b}")).collect()
+    let bytes: Vec<String> = label.0.iter().map(|byte| format!("{byte:08b}")).collect();
+    bytes.concat()
 }
 
 /// The rule of the trie as it is written down: no leaf, one leaf, or two halves.
@@ -178,6 +179,26 @@ fn subtrees_come_together_to_the_whole() {
             assert_eq!(inside, (whole[..length].to_vec(), End::Here), "depth {depth}");
         }
     }
+}
+
+/// The fault: a node is hashed before what is below it, or into another subtree.
+#[test]
+fn many_subtrees_at_once_have_the_roots_of_each() {
+    let maps: Vec<Map> = (0..20)
+        .map(|seed| Map::random(seed, usize::try_from(seed).unwrap()))
+        .collect();
+    let leaves: Vec<Vec<(Label, Hash)>> = maps
+        .iter()
+        .map(|map| {
+            map.values
+                .iter()
+                .map(|(label, value)| (*label, leaf_hash(label, &value.hash())))
+                .collect()
+        })
+        .collect();
+    let all: Vec<(usize, &[(Label, Hash)])> = leaves.iter().map(|leaves| (0, leaves.as_slice())).collect();
+    let roots: Vec<Hash> = maps.iter().map(|map| map.root).collect();
+    assert_eq!(subtree_roots(&all), roots);
 }
 
 /// A map that can be asked answers for every label, and its answer is believed, whether the label is there or not.

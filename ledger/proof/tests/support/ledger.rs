@@ -313,9 +313,11 @@ impl Ledger {
     }
 
     /// Those of these parties of which a shard has registry entries; of others there is nothing to show.
-    fn registered<'a>(&'a self, shard: u32, parties: &'a [&str]) -> impl Iterator<Item = Name> + 'a {
+    fn registered(&self, shard: u32, parties: &[&str]) -> BTreeSet<Name> {
         let parties = parties.iter().map(|party| name(party));
-        parties.filter(move |party| !self.leaves_of(shard, party_label(party)).is_empty())
+        parties
+            .filter(|party| !self.leaves_of(shard, party_label(party)).is_empty())
+            .collect()
     }
 
     /// Whether a builder was told a batch that this party signed.
@@ -342,8 +344,7 @@ impl Ledger {
         let is_erasure = |entry: &Entry<'_>| matches!(entry, Entry::Erasure(one) if one.label == label);
         let (index, _) = self.log(shard).pick(is_erasure).next().unwrap();
         self.tell(&mut builder, shard, index);
-        let others = self.registered(shard, others).collect();
-        self.tell_shard(&mut builder, shard, others);
+        self.tell_shard(&mut builder, shard, self.registered(shard, others));
         builder.certificate()
     }
 

@@ -55,8 +55,10 @@ impl Map {
     }
 }
 
+type Sorted<'a> = &'a [(Label, Hash)];
+
 /// The leaves that go to the left at a depth, and those that go to the right.
-fn split(leaves: &[(Label, Hash)], depth: usize) -> (&[(Label, Hash)], &[(Label, Hash)]) {
+fn split(leaves: Sorted<'_>, depth: usize) -> (Sorted<'_>, Sorted<'_>) {
     leaves.split_at(leaves.partition_point(|(label, _)| !is_right(label, depth)))
 }
 
