@@ -3,6 +3,9 @@
 //! In scope: arguments, the page, writing cosigned checkpoints, making an auditor's key. Out of scope: the checks
 //! (consumers). Trust: the policy is believed, and the state folder is this auditor's own; the ledger is not believed.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +13,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use sharetrail_consumers::audit::{Audit, AuditOptions, AuditReport, Sampled, Source, audit};
 use sharetrail_ledger::files;
-use sharetrail_proof::note::Cosigner;
+use sharetrail_proof::note::{Cosigner, MAX_NOTE_BYTES};
 use sharetrail_proof::policy::Policy;
 use sharetrail_schemas::Timestamp;
 use tempfile::TempDir;
@@ -28,13 +31,13 @@ pub(crate) struct Args {
     /// A ledger's folder, or the URL where its log/ and map/ are served; without it, the ledger
     #[arg(value_name = "DIR|URL")]
     place: Option<String>,
-    /// The trust policy; without it, the one in the folder
+    /// The trust policy; without it, the one in the folder, which is the operator's
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Keep in this folder how far the audit is: it goes on from there, and the next one checks what is new
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// If all is in order, cosign the checkpoints of the map logs with this key
+    /// If all is in order, cosign the checkpoints of the map logs with this key; needs --policy
     #[arg(long, value_name = "KEYFILE")]
     cosign: Option<PathBuf>,
     /// Write the cosigned checkpoints to this folder, as map-SHARD.cosigned, and not into the ledger's
@@ -62,6 +65,12 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     if let (Some(file), Some(name)) = (&args.new_key, &args.name) {
         return new_key(file, name, output);
     }
+    if args.cosign.is_some() && args.policy.is_none() {
+        bail!(
+            "--cosign needs --policy FILE: the policy in the audited folder is the operator's, who names the keys in it; \
+             get it from somebody you believe"
+        );
+    }
     let source = match &args.place {
         Some(place) => Source::parse(place)?,
         None => Source::folder(root),
@@ -72,6 +81,13 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     if cosigner.is_some() {
         // Known before anything is audited, so that no audit is in vain.
         cosigned_path(args, &source, 0)?;
+        if let Some(folder) = &args.output {
+            files::make_folder(folder)?;
+        }
+    }
+    if let Some(folder) = &args.dossiers {
+        std::fs::read_dir(folder)
+            .with_context(|| format!("cannot read the folder of dossiers {}", folder.display()))?;
     }
     let scratch = Scratch::new(args.state.as_deref())?;
     let (bar, now) = (Bar::of_leaves(), now());
@@ -82,16 +98,23 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
     bar.end();
     let mut audited = audited?;
     let seconds = bar.elapsed();
-    let found = if audited.report().interrupted {
-        Found::default()
+    let mut found = Found::default();
+    let done = if audited.report().interrupted {
+        Ok(())
     } else {
-        after(&mut audited, args, &source, cosigner.as_ref(), now)?
+        after(&mut audited, args, &source, cosigner.as_ref(), &mut found)
     };
+    // The audit is given first, whatever went wrong behind it: it may have taken hours.
     let report = audited.report();
     let speed = rate(report.checked, seconds);
     let summary = summary(report, &found, seconds.as_secs_f64(), speed);
     output.give(&summary, |page| write(page, report, &found, speed))?;
-    Ok(answer(report, args))
+    let answer = answer(report, args);
+    match done {
+        Err(error) if answer == Answer::No => output.error(&error),
+        done => done?,
+    }
+    Ok(answer)
 }
 
 fn answer(report: &AuditReport, args: &Args) -> Answer {
@@ -144,8 +167,16 @@ fn policy(source: &Source, args: &Args) -> anyhow::Result<Policy> {
     };
     let text = std::fs::read_to_string(&path);
     let text = text.with_context(|| format!("cannot read the trust policy {}", path.display()))?;
-    text.parse::<Policy>()
-        .with_context(|| format!("{} is not a trust policy", path.display()))
+    let policy = text
+        .parse::<Policy>()
+        .with_context(|| format!("{} is not a trust policy", path.display()))?;
+    if args.policy.is_none() {
+        note(&format!(
+            "audited under {}, the operator's own policy; who does not believe it names another with --policy FILE",
+            path.display()
+        ));
+    }
+    Ok(policy)
 }
 
 /// Read before anything is audited, so that a wrong key costs no audit.
@@ -191,9 +222,8 @@ fn after(
     args: &Args,
     source: &Source,
     cosigner: Option<&Cosigner>,
-    now: u64,
-) -> anyhow::Result<Found> {
-    let mut found = Found::default();
+    found: &mut Found,
+) -> anyhow::Result<()> {
     let wanted = args.sample.zip(args.seed.as_deref());
     // A ledger with faults may have no map to draw from.
     if let Some((count, seed)) = wanted.filter(|_| audited.report().is_clean()) {
@@ -203,40 +233,70 @@ fn after(
         found.dossiers = Some(audited.check_dossiers(folder, &found.sample)?);
     }
     if let Some(cosigner) = cosigner.filter(|_| audited.report().is_clean()) {
-        found.cosigned = cosign(audited, args, source, cosigner, now)?;
+        cosign(audited, args, source, cosigner, &mut found.cosigned)?;
     }
-    Ok(found)
+    Ok(())
 }
 
-/// Where the cosigned checkpoint of a shard goes: to the folder asked for, or to where dossiers find it.
+/// Where cosigned checkpoints of a shard lie: in the folder asked for, and where dossiers find them.
+fn cosigned_places(args: &Args, source: &Source, shard: u32) -> impl Iterator<Item = PathBuf> {
+    let asked = args.output.as_deref();
+    let asked = asked.map(|folder| folder.join(format!("map-{shard}.cosigned")));
+    let of_ledger = source.as_folder();
+    let of_ledger = of_ledger.map(|folder| folder.join("map").join(shard.to_string()).join("cosigned"));
+    asked.into_iter().chain(of_ledger)
+}
+
+/// Where the cosigned checkpoint of a shard goes: the first of its places.
 fn cosigned_path(args: &Args, source: &Source, shard: u32) -> anyhow::Result<PathBuf> {
-    match (&args.output, source.as_folder()) {
-        (Some(folder), _) => Ok(folder.join(format!("map-{shard}.cosigned"))),
-        (None, Some(folder)) => Ok(folder.join("map").join(shard.to_string()).join("cosigned")),
-        (None, None) => bail!("name the folder for the cosigned checkpoints with --output FOLDER"),
-    }
+    cosigned_places(args, source, shard)
+        .next()
+        .context("name the folder for the cosigned checkpoints with --output FOLDER")
 }
 
-/// Writes the cosigned checkpoints; what other auditors cosigned is kept beside.
+/// A note that was cosigned before, if there is one.
+fn earlier(path: &Path) -> anyhow::Result<Option<String>> {
+    let cannot = || {
+        format!(
+            "cannot read {}, which may be cosigned already; move it away",
+            path.display()
+        )
+    };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.with_context(cannot)?,
+    };
+    let mut text = String::new();
+    let mut file = file.take(MAX_NOTE_BYTES as u64 + 1);
+    file.read_to_string(&mut text).with_context(cannot)?;
+    if text.len() > MAX_NOTE_BYTES {
+        bail!("{} is too long for a cosigned note; move it away", path.display());
+    }
+    Ok(Some(text))
+}
+
+/// Writes the cosigned checkpoints, if they extend those that this key cosigned before; what other auditors cosigned is
+/// kept beside. `paths`: is told each that was written.
 fn cosign(
-    audited: &Audit<'_>,
+    audited: &mut Audit<'_>,
     args: &Args,
     source: &Source,
     cosigner: &Cosigner,
-    now: u64,
-) -> anyhow::Result<Vec<PathBuf>> {
-    let others = |shard| std::fs::read_to_string(cosigned_path(args, source, shard).ok()?).ok();
-    let cosigned = audited.cosign(cosigner, now, &others)?;
-    if let Some(folder) = &args.output {
-        files::make_folder(folder)?;
+    paths: &mut Vec<PathBuf>,
+) -> anyhow::Result<()> {
+    let mut notes: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for shard in &audited.report().shards {
+        for place in cosigned_places(args, source, shard.shard) {
+            notes.entry(shard.shard).or_default().extend(earlier(&place)?);
+        }
     }
-    let mut paths = Vec::new();
-    for (shard, note) in cosigned {
+    let notes = |shard: u32| notes.get(&shard).cloned().unwrap_or_default();
+    for (shard, note) in audited.cosign(cosigner, now(), &notes)? {
         let path = cosigned_path(args, source, shard)?;
         files::replace(&path, note.as_bytes(), 0o644)?;
         paths.push(path);
     }
-    Ok(paths)
+    Ok(())
 }
 
 fn summary(report: &AuditReport, found: &Found, seconds: f64, speed: u64) -> Value {
@@ -296,6 +356,16 @@ fn write(page: &mut Page, report: &AuditReport, found: &Found, speed: u64) {
             &format!("Not mapped yet: {leaves} at the ends of the logs; the next map roots cover them"),
         );
     }
+    if !report.on_its_way.is_empty() {
+        let shards: Vec<_> = report.on_its_way.iter().map(u32::to_string).collect();
+        let shards = shards.join(", ");
+        page.warns(
+            0,
+            &format!(
+                "A registry entry of the last ten minutes is not in shard {shards} yet: nothing is cosigned before it is"
+            ),
+        );
+    }
     write_sample(page, &found.sample);
     if let Some(count) = found.dossiers {
         page.text(
@@ -322,6 +392,15 @@ fn write_what_holds(page: &mut Page, report: &AuditReport) {
             ));
         }
         None => page.warns(0, "No customer map was sealed yet: nothing says what is complete"),
+    }
+    let without = report.shards.iter().filter(|shard| shard.mapped_at.is_none());
+    let without: Vec<_> = without.map(|shard| shard.shard.to_string()).collect();
+    if !without.is_empty() && without.len() < report.shards.len() {
+        let shards = without.join(", ");
+        page.warns(
+            0,
+            &format!("No customer map was sealed yet in shard {shards}: nothing says what is complete there"),
+        );
     }
     page.heading("Clean: no fault was found.");
 }
@@ -355,6 +434,10 @@ fn write_sample(page: &mut Page, sample: &[Sampled]) {
                     "{} shard {}: {leaves}, of the party {party}",
                     one.label, one.shard
                 ),
+            ),
+            None if one.erased => page.text(
+                2,
+                &format!("{} shard {}: {leaves}, erased: no dossier", one.label, one.shard),
             ),
             None => page.verbatim(2, &format!("{} shard {}: {leaves}", one.label, one.shard)),
         }

@@ -51,6 +51,18 @@ impl Auditor {
         self.folder.join("site")
     }
 
+    /// Puts other files in the place of the copy.
+    fn show(&self, site: &Path) {
+        fs::remove_dir_all(self.site()).expect("it is a folder");
+        copy(site, &self.site());
+    }
+
+    /// Makes the auditor's key.
+    fn new_key(&self) -> Run {
+        let arguments = ["audit", "--new-key", "auditor.key", "--name", "auditor.example"];
+        run(bare(&self.folder).args(arguments))
+    }
+
     /// Runs `audit` on the copy.
     fn audit(&self, arguments: &[&str]) -> Run {
         let mut command = bare(&self.folder);
@@ -129,10 +141,18 @@ fn what_cannot_be_checked_is_neither_clean_nor_disproved() {
         &["http://127.0.0.1:9/", "--policy", "policy"],
         &["ftp://127.0.0.1/", "--policy", "policy"],
         &["site", "--policy", "policy", "--cosign", "nowhere"],
+        &["site", "--cosign", "nowhere", "--output", "cosigned"],
     ] {
         assert!(!ask(arguments).exits(2).error().is_empty(), "{arguments:?}");
     }
     ask(&["site", "--policy", "policy", "--sample", "3"]).exits(2);
+    // Who cosigns under the operator's own policy says what the operator says.
+    let refused = auditor.world.run(&["audit", "--cosign", "nowhere"]).exits(2);
+    assert!(refused.error().contains("--policy"), "{refused:#?}");
+    let own = auditor.world.run(&["audit"]).exits(0);
+    assert!(own.stderr.contains("the operator's own policy"), "{own:#?}");
+    let named = auditor.audit(&[]).exits(0);
+    assert!(!named.stderr.contains("note: "), "{named:#?}");
 }
 
 #[test]
@@ -153,8 +173,7 @@ fn an_audit_with_a_state_looks_at_what_is_new_and_notices_what_was_changed() {
         number(&second["entries"]) - number(&first["entries"])
     );
     // Then the operator puts the old files back.
-    fs::remove_dir_all(auditor.site()).expect("it is a folder");
-    copy(&old, &auditor.site());
+    auditor.show(&old);
     assert_eq!(auditor.audit(&[]).exits(0).json()["verdict"], "clean");
     let told = auditor.audit(&["--state", "state"]).exits(1).json();
     assert_eq!(kinds(&told), ["rolled-back"]);
@@ -163,13 +182,9 @@ fn an_audit_with_a_state_looks_at_what_is_new_and_notices_what_was_changed() {
 #[test]
 fn an_auditor_cosigns_and_dossiers_carry_it() {
     let auditor = Auditor::of(4, 2);
-    let made =
-        run(bare(&auditor.folder).args(["audit", "--new-key", "auditor.key", "--name", "auditor.example"]));
-    let key = made.exits(0).json();
+    let key = auditor.new_key().exits(0).json();
     let key = key["key"].as_str().expect("a text");
-    let again =
-        run(bare(&auditor.folder).args(["audit", "--new-key", "auditor.key", "--name", "auditor.example"]));
-    again.exits(2);
+    auditor.new_key().exits(2);
 
     let told = auditor
         .audit(&["--cosign", "auditor.key", "--output", "cosigned"])
@@ -192,6 +207,51 @@ fn an_auditor_cosigns_and_dossiers_carry_it() {
     assert!(verified.stdout.contains("auditor.example"), "{verified:#?}");
     // The audit itself counts what was cosigned before as a cosignature, and nothing else has changed.
     auditor.audit(&[]).exits(0);
+}
+
+/// The fault: who audits without a state cosigns a history that takes back what the same key cosigned before.
+#[test]
+fn nothing_is_cosigned_that_takes_back_what_was_cosigned() {
+    let auditor = Auditor::of(3, 1);
+    let old = auditor.folder.join("old");
+    copy(&auditor.site(), &old);
+    auditor.world.record(&events(5, 6)).exits(0);
+    auditor.dossier(&customer(5), "fifth.dossier").exits(0);
+    auditor.take();
+    auditor.new_key().exits(0);
+    let arguments = ["--cosign", "auditor.key", "--output", "cosigned"];
+    auditor.audit(&arguments).exits(0);
+    // The same once more is what it extends.
+    auditor.audit(&arguments).exits(0);
+    let place = auditor.folder.join("cosigned/map-0.cosigned");
+    let cosigned = fs::read(&place).expect("it was cosigned");
+
+    auditor.show(&old);
+    let told = auditor.audit(&arguments).exits(1).json();
+    assert_eq!(kinds(&told), ["rolled-back"]);
+    assert!(list(&told["cosigned"]).is_empty());
+    assert_eq!(fs::read(&place).expect("it is there"), cosigned);
+    // Also where the earlier note lies where dossiers find it.
+    fs::copy(&place, auditor.site().join("map/0/cosigned")).expect("it can be copied");
+    let elsewhere = ["--cosign", "auditor.key", "--output", "elsewhere"];
+    assert_eq!(kinds(&auditor.audit(&elsewhere).exits(1).json()), ["rolled-back"]);
+}
+
+/// The fault: hours of auditing are lost because a file behind it cannot be read or written.
+#[test]
+fn what_goes_wrong_after_the_audit_does_not_take_the_report_away() {
+    let auditor = Auditor::of(2, 1);
+    auditor.new_key().exits(0);
+    let place = auditor.folder.join("cosigned/map-0.cosigned");
+    fs::create_dir_all(&place).expect("a folder can be made");
+    let arguments = ["--cosign", "auditor.key", "--output", "cosigned"];
+    let failed = auditor.audit(&arguments).exits(2);
+    assert_eq!(failed.json()["verdict"], "clean");
+    assert!(failed.error().contains("map-0.cosigned"), "{failed:#?}");
+
+    fs::remove_dir(&place).expect("it is empty");
+    fs::write(&place, vec![b'x'; 100_000]).expect("it can be written");
+    assert!(auditor.audit(&arguments).exits(2).error().contains("too long"));
 }
 
 #[test]

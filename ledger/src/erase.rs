@@ -26,7 +26,7 @@ use sharetrail_proof::name::Label;
 use crate::desk::LEASE;
 use crate::engine::{Engine, held};
 use crate::error::LedgerError;
-use crate::host::{self, Command, Role};
+use crate::host::{self, Command, Host, Role};
 use crate::ledger::Ledger;
 use crate::operator;
 use crate::sequencer::{Observer, Step};
@@ -233,14 +233,26 @@ pub(crate) fn start_keeper(
 
 /// An erasure that was asked for and is not done.
 struct Begun {
-    /// When this process met it: leases count from then.
+    /// Since when this host grants no key of it, and no other host grants keys at all: leases count from then.
     since: Instant,
+    /// In which of this host's terms on shard 0 that was; none before it was first asked.
+    term: Option<u64>,
     /// When it is to be tried, at the earliest.
     next: Instant,
     /// Who waits for it.
     commands: Vec<Command>,
     /// Whoever asks the host that leads to carry it out.
     asking: Option<JoinHandle<()>>,
+}
+
+impl Begun {
+    /// How long there are still leases, where they last so long. Another host that led in between granted some anew.
+    fn left(&mut self, leases: Duration, term: u64) -> Duration {
+        if self.term != Some(term) {
+            (self.term, self.since) = (Some(term), Instant::now());
+        }
+        leases.saturating_sub(self.since.elapsed())
+    }
 }
 
 /// Erasures that were asked for and are not done, as this process knows them.
@@ -255,6 +267,7 @@ impl Erasures {
         let mut begun = held(&self.begun);
         work(begun.entry(label).or_insert_with(|| Begun {
             since: now,
+            term: None,
             next: now,
             commands: Vec::new(),
             asking: None,
@@ -266,15 +279,19 @@ impl Erasures {
         self.with(label, |begun| begun.commands.push(command));
     }
 
-    /// How long there are still leases on a key of the label, where they last so long.
-    fn left(&self, label: Label, leases: Duration) -> Duration {
-        self.with(label, |begun| leases.saturating_sub(begun.since.elapsed()))
+    /// How long there are still leases on a key of the label, where they last so long. `term`: this host's on shard 0.
+    fn left(&self, label: Label, leases: Duration, term: u64) -> Duration {
+        self.with(label, |begun| begun.left(leases, term))
     }
 
-    fn is_due(&self, label: Label, leases: Duration) -> bool {
+    fn is_due(&self, label: Label, leases: Duration, term: u64) -> bool {
         self.with(label, |begun| {
-            begun.since.elapsed() >= leases && Instant::now() >= begun.next
+            begun.left(leases, term).is_zero() && Instant::now() >= begun.next
         })
+    }
+
+    fn labels(&self) -> Vec<Label> {
+        held(&self.begun).keys().copied().collect()
     }
 
     fn put_off(&self, label: Label) {
@@ -293,16 +310,11 @@ impl Erasures {
         held(&self.begun).remove(&label);
     }
 
-    /// Whatever is not intended any more was done meanwhile: another host may have put it on record.
-    fn forget_done(&self, intended: &[(Label, u32)]) {
+    /// Of what was begun, whatever is not intended any more was done meanwhile: another host may have put it on record.
+    fn forget_done(&self, begun: &[Label], intended: &[(Label, u32)]) {
         let is_intended = |label: &Label| intended.iter().any(|(one, _)| one == label);
-        let done: Vec<Label> = held(&self.begun)
-            .keys()
-            .filter(|label| !is_intended(label))
-            .copied()
-            .collect();
-        for label in done {
-            self.done(label);
+        for label in begun.iter().filter(|label| !is_intended(label)) {
+            self.done(*label);
         }
     }
 }
@@ -333,12 +345,13 @@ impl Engine {
         waiting: &dyn Fn(Duration),
         stop: &AtomicBool,
     ) -> Result<Option<Erased>, LedgerError> {
-        if !self.leads_vault() {
-            let text = "another host leads shard 0, and erasures are carried out there";
-            return Err(LedgerError::Invalid(text.into()));
-        }
-        if self.intend(*label, generation)? && !self.wait_out(*label, waiting, stop) {
-            return Ok(None);
+        self.check_leads_vault()?;
+        if self.intend(*label, generation)? {
+            if !self.wait_out(*label, waiting, stop) {
+                return Ok(None);
+            }
+            // Whoever leads by now may have granted a key meanwhile.
+            self.check_leads_vault()?;
         }
         let erased = self.carry_out(*label, generation)?;
         if erased.rotated {
@@ -350,13 +363,13 @@ impl Engine {
     /// Waits until every lease on a key of the label has ended; whether it has, or was told to stop.
     fn wait_out(&self, label: Label, waiting: &dyn Fn(Duration), stop: &AtomicBool) -> bool {
         let leases = self.leases();
-        let mut left = self.erasures().left(label, leases);
+        let mut left = self.erasures().left(label, leases, self.term());
         if !left.is_zero() {
             waiting(left);
         }
         while !left.is_zero() && !stop.load(Ordering::Acquire) {
             std::thread::sleep(left.min(TICK));
-            left = self.erasures().left(label, leases);
+            left = self.erasures().left(label, leases, self.term());
         }
         left.is_zero()
     }
@@ -364,12 +377,14 @@ impl Engine {
     /// Goes on with erasures that were asked for and are not done, as far as it can now; what cannot be done is told as a
     /// notice and tried again. Cheap where there are none; whoever serves a ledger calls it every few seconds.
     pub fn finish_erasures(&self) -> Result<(), LedgerError> {
+        // Looked at first: what is begun meanwhile is not among the intended ones yet, and not done either.
+        let begun = self.erasures().labels();
         let intended = self.vault().intentions();
-        self.erasures().forget_done(&intended);
+        self.erasures().forget_done(&begun, &intended);
         for (label, generation) in intended {
             if !self.leads_vault() {
                 self.ask_leader(label, generation);
-            } else if self.erasures().is_due(label, self.leases()) {
+            } else if self.erasures().is_due(label, self.leases(), self.term()) {
                 self.finish(label, generation)?;
             }
         }
@@ -399,6 +414,19 @@ impl Engine {
         self.host().is_none_or(|host| host.role(0) == Role::Leading)
     }
 
+    fn check_leads_vault(&self) -> Result<(), LedgerError> {
+        if self.leads_vault() {
+            return Ok(());
+        }
+        let text = "another host leads shard 0, and erasures are carried out there";
+        Err(LedgerError::Invalid(text.into()))
+    }
+
+    /// Which of this host's terms on shard 0 it is.
+    fn term(&self) -> u64 {
+        self.host().map_or(0, Host::vault_terms)
+    }
+
     /// How long a key that was granted may be used.
     fn leases(&self) -> Duration {
         self.host().map_or(Duration::ZERO, |_| LEASE + MARGIN)
@@ -418,7 +446,7 @@ impl Engine {
             None => {
                 self.keeper().intend(&label, generation)?;
                 // From here on its leases count.
-                self.erasures().left(label, Duration::ZERO);
+                self.erasures().left(label, Duration::ZERO, self.term());
                 Ok(true)
             }
         }
@@ -500,5 +528,39 @@ impl Engine {
                 .spawn(ask)
                 .ok();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABEL: Label = Label([1; 32]);
+
+    /// The fault: leases that another host granted while it led are not waited out.
+    #[test]
+    fn leases_count_anew_in_each_term() {
+        let (erasures, long) = (Erasures::default(), Duration::from_hours(1));
+        let before = erasures.left(LABEL, long, 1);
+        std::thread::sleep(Duration::from_millis(20));
+        let within = erasures.left(LABEL, long, 1);
+        assert!(within + Duration::from_millis(20) <= before);
+        let anew = erasures.left(LABEL, long, 2);
+        assert!(anew > within && !erasures.is_due(LABEL, long, 2));
+        assert!(erasures.is_due(LABEL, Duration::ZERO, 2));
+    }
+
+    /// The fault: an erasure that is begun while others are looked through counts as done, and whoever asked is told so.
+    #[test]
+    fn what_was_begun_since_is_not_done() {
+        let erasures = Erasures::default();
+        let looked_at = erasures.labels();
+        erasures.left(LABEL, Duration::ZERO, 0);
+        erasures.forget_done(&looked_at, &[]);
+        assert_eq!(erasures.labels(), [LABEL]);
+        erasures.forget_done(&erasures.labels(), &[(LABEL, 0)]);
+        assert_eq!(erasures.labels(), [LABEL]);
+        erasures.forget_done(&erasures.labels(), &[]);
+        assert!(erasures.labels().is_empty());
     }
 }

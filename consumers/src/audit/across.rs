@@ -8,10 +8,10 @@ use super::shard::Outcome;
 /// Seconds within which a registry entry may still be on its way to the other shards.
 const ON_ITS_WAY_SECONDS: u64 = 600;
 
-/// Compares all shards with each other; `now`: Unix seconds.
-pub(crate) fn compare(outcomes: &mut [Outcome], now: u64) {
+/// Compares all shards with each other; `now`: Unix seconds. The shards to which a registry entry may be on its way.
+pub(crate) fn compare(outcomes: &mut [Outcome], now: u64) -> Vec<u32> {
     genesis(outcomes);
-    registries(outcomes, now);
+    registries(outcomes, now)
 }
 
 fn genesis(outcomes: &mut [Outcome]) {
@@ -36,11 +36,13 @@ fn genesis(outcomes: &mut [Outcome]) {
 }
 
 /// Every shard is compared with the one that has most: entries of the same number are the same, and none lacks any.
-fn registries(outcomes: &mut [Outcome], now: u64) {
+/// The shards that lack one, but so new a one that it is no fault.
+fn registries(outcomes: &mut [Outcome], now: u64) -> Vec<u32> {
     let ended = outcomes.iter().filter(|one| one.ended);
     let Some(longest) = ended.max_by_key(|one| one.registry.len()) else {
-        return;
+        return Vec::new();
     };
+    let mut on_its_way = Vec::new();
     let (of, longest) = (longest.shard.index(), longest.registry.clone());
     for one in outcomes.iter_mut().filter(|one| one.ended) {
         let pairs = one.registry.iter().zip(&longest);
@@ -62,8 +64,11 @@ fn registries(outcomes: &mut [Outcome], now: u64) {
                 "registry entry {number} and any after it are missing; it is in shard {of}, leaf {there}"
             );
             tell(one, size, FaultKind::RegistryMissing, what);
+        } else {
+            on_its_way.push(one.shard.index());
         }
     }
+    on_its_way
 }
 
 fn tell(one: &mut Outcome, index: u64, kind: FaultKind, what: String) {

@@ -4,13 +4,15 @@
 //! subject of one. Out of scope: what a dossier proves by itself (the proof crate). Trust: the policy, and the roots that
 //! the audit found right.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sharetrail_proof::checkpoint::VerifiedCheckpoint;
-use sharetrail_proof::dossier::{Dossier, MAX_DOSSIER_BYTES, VerifiedDossier};
+use sharetrail_proof::dossier::{
+    Dossier, MAX_DOSSIER_BYTES, VerifiedContent, VerifiedDossier, VerifiedEvent,
+};
 use sharetrail_proof::name::Label;
 
 use super::Audit;
@@ -46,7 +48,7 @@ pub(crate) fn check(
     folder: &Path,
     sample: &[Sampled],
 ) -> Result<(Vec<Fault>, u64), AuditError> {
-    let (mut faults, mut labels, mut count) = (Vec::new(), BTreeSet::new(), 0);
+    let (mut faults, mut labels, mut count) = (Vec::new(), BTreeMap::new(), 0);
     for path in files_of(folder)? {
         count += 1;
         let name = path
@@ -57,7 +59,11 @@ pub(crate) fn check(
         let bytes = read(&path)?;
         match Dossier::parse(&bytes).and_then(|dossier| dossier.verify(audit.policy)) {
             Ok(verified) => {
-                labels.extend(verified.generations.iter().map(|one| one.label));
+                for (label, leaves) in shown(&verified) {
+                    let most: &mut u64 = labels.entry(label).or_default();
+                    *most = leaves.max(*most);
+                }
+                faults.extend(unreadable(&name, &verified));
                 faults.extend(places(audit, &name, &verified)?);
             }
             Err(error) => faults.push(Fault::of_file(&name, FaultKind::Dossier, error.to_string())),
@@ -67,10 +73,42 @@ pub(crate) fn check(
     Ok((faults, count))
 }
 
-/// The customers of the sample that no dossier is about.
-fn missing(sample: &[Sampled], labels: &BTreeSet<Label>) -> impl Iterator<Item = Fault> {
-    let customers = sample.iter().filter(|one| one.party.is_none());
-    let without = customers.filter(move |one| !labels.contains(&one.label));
+/// How many leaves a dossier shows under each label.
+fn shown(verified: &VerifiedDossier) -> impl Iterator<Item = (Label, u64)> {
+    verified.generations.iter().map(move |one| {
+        let events = verified.events.iter();
+        let events = events.filter(|event| event.generation == one.generation).count();
+        (one.label, events as u64 + u64::from(one.erased_at.is_some()))
+    })
+}
+
+/// The events that do not open though nothing was erased: the content that was on record is withheld, or another one.
+fn unreadable(name: &str, verified: &VerifiedDossier) -> Vec<Fault> {
+    let events = verified.events.iter();
+    let events = events.filter(|event| event.content == VerifiedContent::Unreadable);
+    let fault = |event: &VerifiedEvent| {
+        let what = format!(
+            "signed by {}: nothing was erased, and it does not open",
+            event.producer
+        );
+        let mut fault = Fault::at(
+            event.shard,
+            LogKind::Record,
+            event.index.0,
+            FaultKind::Dossier,
+            what,
+        );
+        fault.file = Some(name.to_owned());
+        fault
+    };
+    events.map(fault).collect()
+}
+
+/// The customers of the sample that no dossier is about, or only one with fewer leaves than when the sample was drawn.
+fn missing(sample: &[Sampled], labels: &BTreeMap<Label, u64>) -> impl Iterator<Item = Fault> {
+    // Of an erased label nobody, not even the operator, can say any more whose it was.
+    let customers = sample.iter().filter(|one| one.party.is_none() && !one.erased);
+    let without = customers.filter(move |one| labels.get(&one.label).is_none_or(|shown| *shown < one.count));
     without.map(|one| Fault {
         kind: FaultKind::SampleMissing,
         shard: Some(one.shard),
@@ -78,8 +116,8 @@ fn missing(sample: &[Sampled], labels: &BTreeSet<Label>) -> impl Iterator<Item =
         index: None,
         file: None,
         what: format!(
-            "no dossier shows that label {} of the sample is a customer's",
-            one.label
+            "no dossier shows whose label {} of the sample is, with its {} leaves",
+            one.label, one.count
         ),
     })
 }

@@ -10,6 +10,16 @@ use sharetrail_proof::acceptance::Rejection;
 
 /// The most faults of a shard that are kept; further ones are counted.
 const FAULTS_MAX: usize = 1_000;
+/// The most characters of what is said about a fault: a log may hold long texts, which are quoted.
+const WHAT_CHARS_MAX: usize = 1_000;
+
+fn short(what: String) -> String {
+    let end = what.char_indices().nth(WHAT_CHARS_MAX).map(|(end, _)| end);
+    match end {
+        Some(end) => format!("{}…", &what[..end]),
+        None => what,
+    }
+}
 
 /// Which of a shard's two logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,7 +103,7 @@ pub enum FaultKind {
     MapLeaf,
     /// A map leaf names a checkpoint that the record log never had.
     MapRecord,
-    /// Sizes or times of map leaves fall.
+    /// Sizes or times of map leaves fall, or a time is yet to come.
     MapOrder,
     /// A map leaf covers leaves that the record log's checkpoint does not.
     MapAhead,
@@ -145,7 +155,7 @@ impl Fault {
             log: Some(log),
             index: Some(index),
             file: None,
-            what: what.into(),
+            what: short(what.into()),
         }
     }
 
@@ -157,7 +167,7 @@ impl Fault {
             log: None,
             index: None,
             file: Some(file.to_owned()),
-            what: what.into(),
+            what: short(what.into()),
         }
     }
 }
@@ -235,5 +245,7 @@ mod tests {
             faults.add(Fault::at(0, LogKind::Record, index, FaultKind::Entry, "altered"));
         }
         assert_eq!((faults.told.len(), faults.more), (FAULTS_MAX, 5));
+        let long = Fault::at(0, LogKind::Map, 0, FaultKind::MapRecord, "é".repeat(60_000));
+        assert_eq!(long.what.chars().count(), WHAT_CHARS_MAX + 1);
     }
 }

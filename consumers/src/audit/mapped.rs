@@ -22,6 +22,9 @@ use super::leaves::Leaves;
 /// Leaves of labels that are kept until the map takes them: 32 MiB.
 const PENDING_MAX: usize = 500_000;
 
+/// Seconds by which the operator's clock may be ahead of the auditor's.
+const AHEAD_SECONDS_MAX: u64 = 600;
+
 /// The label whose leaves an entry counts among; the mapper's rule.
 fn label_of(entry: &[u8]) -> Option<Label> {
     match *entry.first()? {
@@ -53,13 +56,23 @@ pub(crate) struct Mapped<'a> {
     /// What a record checkpoint must be called.
     origin: String,
     shard: u32,
+    /// The latest time that a map leaf may have.
+    latest: u64,
     /// Map leaves that name another record-log root than the entries give: index and what it names. They are faults unless
     /// it is the entries that are wrong.
     pub(crate) doubted: Vec<(u64, TreeSize, Hash)>,
 }
 
 impl<'a> Mapped<'a> {
-    pub(crate) fn new(shard: u32, origin: String, tree: MapTree, leaves: Leaves<'a>, passed: Passed) -> Self {
+    /// `now`: Unix seconds.
+    pub(crate) fn new(
+        shard: u32,
+        origin: String,
+        tree: MapTree,
+        leaves: Leaves<'a>,
+        passed: Passed,
+        now: u64,
+    ) -> Self {
         Self {
             tree,
             leaves,
@@ -68,6 +81,7 @@ impl<'a> Mapped<'a> {
             over: false,
             origin,
             shard,
+            latest: now.saturating_add(AHEAD_SECONDS_MAX),
             doubted: Vec::new(),
         }
     }
@@ -149,6 +163,14 @@ impl<'a> Mapped<'a> {
             |kind, what: String| faults.add(Fault::at(self.shard, LogKind::Map, index, kind, what));
         if leaf.time < self.passed.time {
             let what = format!("its time is {}, before that of the map leaf before it", leaf.time);
+            tell(FaultKind::MapOrder, what);
+        }
+        // Times do not fall, so those behind it are to come too.
+        if leaf.time > self.latest && self.passed.time <= self.latest {
+            let what = format!(
+                "its time is {}, more than ten minutes after that of the audit",
+                leaf.time
+            );
             tell(FaultKind::MapOrder, what);
         }
         if leaf.checkpoint.origin != self.origin {

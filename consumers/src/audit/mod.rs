@@ -12,6 +12,7 @@
 
 mod across;
 mod chunk;
+mod cosigned;
 mod diagnose;
 mod dossiers;
 mod error;
@@ -36,7 +37,7 @@ use sharetrail_ledger::map::MapSnapshot;
 use sharetrail_proof::checkpoint::{VerifiedCheckpoint, log_origin, map_origin};
 use sharetrail_proof::entry::party_label;
 use sharetrail_proof::name::{Label, Name, Shard};
-use sharetrail_proof::note::{Cosigner, Note};
+use sharetrail_proof::note::Cosigner;
 use sharetrail_proof::policy::Policy;
 
 use self::shard::{Job, Opened, Outcome};
@@ -52,7 +53,7 @@ pub use self::source::Source;
 pub struct AuditOptions<'a> {
     /// Where it keeps what it goes on from; a new or empty folder begins anew.
     pub state: &'a Path,
-    /// Unix seconds: what was put on record just now may still be on its way to all shards.
+    /// Unix seconds: what was put on record just now may still be on its way to all shards, and no map is of later.
     pub now: u64,
     /// Ends the audit soon after it is set.
     pub stop: &'a AtomicBool,
@@ -112,6 +113,7 @@ pub fn audit<'a>(
         source,
         policy,
         state: &state,
+        now: options.now,
         stop: options.stop,
         threads: readers.div_ceil(lanes),
         save_after: options.save_after,
@@ -121,10 +123,12 @@ pub fn audit<'a>(
         progress: options.progress,
     };
     let mut outcomes = audit_all(&job, opened, lanes)?;
-    if !outcomes.iter().any(|one| one.stopped) {
-        across::compare(&mut outcomes, options.now);
-    }
-    let report = report_of(policy, &outcomes);
+    let on_its_way = if outcomes.iter().any(|one| one.stopped) {
+        Vec::new()
+    } else {
+        across::compare(&mut outcomes, options.now)
+    };
+    let report = report_of(policy, &outcomes, on_its_way);
     Ok(Audit {
         source,
         policy,
@@ -225,7 +229,7 @@ fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn report_of(policy: &Policy, outcomes: &[Outcome]) -> AuditReport {
+fn report_of(policy: &Policy, outcomes: &[Outcome], on_its_way: Vec<u32>) -> AuditReport {
     let mut report = AuditReport {
         ledger: policy.ledger().clone(),
         id: *policy.ledger_id(),
@@ -235,6 +239,7 @@ fn report_of(policy: &Policy, outcomes: &[Outcome]) -> AuditReport {
         shards: Vec::new(),
         faults: Vec::new(),
         more_faults: 0,
+        on_its_way,
     };
     for one in outcomes {
         report.counts.add(&one.counts);
@@ -271,16 +276,17 @@ impl Audit<'_> {
     /// Cosigns the checkpoint of each map log: whoever believes the key may believe that the maps were computed again. By
     /// shard, the whole note; a shard without a map log has none.
     ///
-    /// `time`: now, in Unix seconds. `others`: a note of a shard's map log that others cosigned, which is added to if it
-    /// is of the same checkpoint.
+    /// `time`: now, in Unix seconds. `earlier`: the notes of a shard's map log that were cosigned before. What this key
+    /// cosigned must be extended: where it is not, the faults are added to the report, and nothing is cosigned. Otherwise
+    /// the first of them that is of the same checkpoint is added to.
     ///
     /// # Errors
-    /// [`AuditError::NotClean`] unless all shards were audited to their ends and nothing is wrong.
+    /// [`AuditError::NotClean`] unless all shards were audited to their ends, nothing is wrong, and nothing is on its way.
     pub fn cosign(
-        &self,
+        &mut self,
         cosigner: &Cosigner,
         time: u64,
-        others: &dyn Fn(u32) -> Option<String>,
+        earlier: &dyn Fn(u32) -> Vec<String>,
     ) -> Result<Vec<(u32, String)>, AuditError> {
         if self.report.interrupted {
             return Err(AuditError::NotClean("the audit was interrupted"));
@@ -288,14 +294,30 @@ impl Audit<'_> {
         if !self.report.is_clean() {
             return Err(AuditError::NotClean("there are faults"));
         }
-        let mut cosigned = Vec::new();
+        if !self.report.on_its_way.is_empty() {
+            return Err(AuditError::NotClean(
+                "a registry entry may be on its way to a shard; audit again in ten minutes",
+            ));
+        }
+        let (mut cosigned, mut faults) = (Vec::new(), Vec::<Fault>::new());
         for outcome in &self.outcomes {
-            let Some((note, _)) = &outcome.map else { continue };
             let shard = outcome.shard.index();
+            let origin = map_origin(self.policy.ledger(), outcome.shard);
+            let notes = earlier(shard);
+            for note in &notes {
+                let fault = cosigned::fault(self.source, outcome, &origin, cosigner.verifier(), note)?;
+                faults.extend(fault.filter(|fault| !faults.contains(fault)));
+            }
+            let Some((note, _)) = &outcome.map else { continue };
             // Only what the policy accepts is built upon; a wrong cosignature beside would spoil the note.
-            let others = others(shard)
-                .filter(|other| is_of_the_same_text(note, other) && self.policy.open(other).is_ok());
-            cosigned.push((shard, cosigner.cosign(others.as_ref().unwrap_or(note), time)?));
+            let mut others = notes.iter();
+            let others = others
+                .find(|other| cosigned::is_of_the_same_text(note, other) && self.policy.open(other).is_ok());
+            cosigned.push((shard, cosigner.cosign(others.unwrap_or(note), time)?));
+        }
+        if !faults.is_empty() {
+            self.report.faults.extend(faults);
+            cosigned.clear();
         }
         Ok(cosigned)
     }
@@ -320,6 +342,7 @@ impl Audit<'_> {
                 .iter()
                 .find(|(label, _)| *label == one.label)
                 .map(|(_, name)| name.clone()),
+            erased: self.outcomes.iter().any(|of| of.erased.contains(&one.label)),
             label: one.label,
             shard: one.shard,
             count: one.count,
@@ -369,13 +392,6 @@ impl Audit<'_> {
         let (faults, count) = dossiers::check(self, folder, sample)?;
         self.report.faults.extend(faults);
         Ok(count)
-    }
-}
-
-fn is_of_the_same_text(note: &str, other: &str) -> bool {
-    match (Note::parse(note), Note::parse(other)) {
-        (Ok(note), Ok(other)) => note.text() == other.text(),
-        _ => false,
     }
 }
 

@@ -102,6 +102,8 @@ pub struct AuditReport {
     pub faults: Vec<Fault>,
     /// Further faults, which are only counted.
     pub more_faults: u64,
+    /// Shards that lack a registry entry which is so new that it may be on its way to them: nothing is cosigned yet.
+    pub on_its_way: Vec<u32>,
 }
 
 impl AuditReport {

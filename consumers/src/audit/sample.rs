@@ -25,6 +25,8 @@ pub struct Sampled {
     pub rank: u64,
     /// The party, where it is one's label in the registry and not a customer's.
     pub party: Option<Name>,
+    /// Whether its erasure is on record: no dossier can be asked for by it.
+    pub erased: bool,
 }
 
 /// The ranks of a sample, in the order in which they are drawn; all of them where that is asked for.

@@ -3,6 +3,7 @@
 //! In scope: the order of steps, taking up a saved fold and saving one, when to stop. Out of scope: the steps themselves.
 //! Trust: the policy and the state folder.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use sharetrail_proof::dossier::Base64;
 use sharetrail_proof::entry::{Entry, Genesis};
 use sharetrail_proof::hash::{Hash, TreeSize};
 use sharetrail_proof::map::EMPTY;
-use sharetrail_proof::name::{Name, Shard};
+use sharetrail_proof::name::{Label, Name, Shard};
 use sharetrail_proof::policy::Policy;
 use sharetrail_proof::registry::Registry;
 use sharetrail_proof::tiles::FULL_WIDTH;
@@ -39,6 +40,8 @@ pub(crate) struct Job<'a> {
     pub(crate) source: &'a Source,
     pub(crate) policy: &'a Policy,
     pub(crate) state: &'a StateFolder,
+    /// Unix seconds, when the audit began.
+    pub(crate) now: u64,
     pub(crate) stop: &'a AtomicBool,
     /// Threads that read and hash for one shard.
     pub(crate) threads: usize,
@@ -149,6 +152,8 @@ pub(crate) struct Outcome {
     pub(crate) registry: Vec<RegistryLeaf>,
     /// Who is in the registry.
     pub(crate) parties: Vec<Name>,
+    /// The labels whose erasure is on record.
+    pub(crate) erased: BTreeSet<Label>,
     pub(crate) faults: Faults,
     /// Whether it was told to stop.
     pub(crate) stopped: bool,
@@ -169,6 +174,7 @@ pub(crate) fn audit(job: &Job<'_>, opened: Opened) -> Result<Outcome, AuditError
         genesis: None,
         registry: Vec::new(),
         parties: Vec::new(),
+        erased: BTreeSet::new(),
         faults: opened.faults,
         stopped: false,
         ended: false,
@@ -197,11 +203,12 @@ impl Outcome {
         let map = self.map.as_ref().map(|(_, checkpoint)| checkpoint.clone());
         // A map log whose checkpoint is refused says nothing, neither of itself nor of what it was before.
         let map_counts = map.is_some() || self.faults.is_empty();
+        let mut proven = [true; 2];
         if let Some(before) = &seen.record {
-            self.extends(job, LogKind::Record, before, Some(&record))?;
+            proven[0] = self.extends(job, LogKind::Record, before, Some(&record))?;
         }
         if let Some(before) = seen.map.as_ref().filter(|_| map_counts) {
-            self.extends(job, LogKind::Map, before, map.as_ref())?;
+            proven[1] = self.extends(job, LogKind::Map, before, map.as_ref())?;
         }
         let (tree, saved) = kept.load()?;
         let keys = Keys::default();
@@ -216,7 +223,7 @@ impl Outcome {
         let leaves = Leaves::new(job.tree(self.shard.index(), LogKind::Map), size, map_range);
         let origin = log_origin(job.policy.ledger(), self.shard);
         let passed = saved.as_ref().map(|saved| saved.passed).unwrap_or_default();
-        let mut mapped = Mapped::new(self.shard.index(), origin, tree, leaves, passed);
+        let mut mapped = Mapped::new(self.shard.index(), origin, tree, leaves, passed, job.now);
         mapped.doubted = saved.map(|saved| saved.doubted).unwrap_or_default();
         let mut walk = Walk {
             job,
@@ -237,20 +244,25 @@ impl Outcome {
         self.checked = walk.fold.size() - from;
         let ended = walked.and_then(|right| {
             walk.commit_map()?;
+            // What was not shown to extend what was seen does not take its place: the next audit asks again.
+            let right = Right {
+                record: right.record.filter(|_| proven[0]),
+                map: right.map.filter(|_| proven[1]),
+            };
             Ok(walk.kept.set_seen(&Walk::seen(right, &seen))?)
         });
         self.take(walk);
         ended
     }
 
-    /// Whether a log extends the one that an earlier audit saw.
+    /// Whether a log is shown to extend the one that an earlier audit saw; what is wrong is told.
     fn extends(
         &mut self,
         job: &Job<'_>,
         log: LogKind,
         before: &Stood,
         now: Option<&VerifiedCheckpoint>,
-    ) -> Result<(), Halt> {
+    ) -> Result<bool, Halt> {
         let size = now.map_or(0, |now| now.size().0);
         if size < before.size {
             let what = format!(
@@ -260,11 +272,11 @@ impl Outcome {
             self.tell(log, size, FaultKind::RolledBack, what);
             return Err(Halt::Told);
         }
-        let Some(now) = now else { return Ok(()) };
+        let Some(now) = now else { return Ok(true) };
         let tree = job.tree(self.shard.index(), log);
         let then = (TreeSize(before.size), &before.root);
         match tree.extends(then, (now.size(), now.root()))? {
-            Some(true) => Ok(()),
+            Some(true) => Ok(true),
             Some(false) => {
                 let (size, root) = (before.size, before.root);
                 let what =
@@ -278,7 +290,7 @@ impl Outcome {
                     "the tiles do not show that it extends the {size} leaves that were audited before"
                 );
                 self.tell(log, size, FaultKind::Tile, what);
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -327,6 +339,7 @@ impl Outcome {
         let registry = fold.state.as_ref().map(LogState::registry);
         let parties = registry.into_iter().flat_map(Registry::parties);
         self.parties = parties.map(|(name, _)| name.clone()).collect();
+        self.erased = fold.state.iter().flat_map(LogState::erased_labels).collect();
         (self.genesis, self.registry) = (fold.genesis, fold.registry);
         for fault in fold.faults.told {
             self.faults.add(fault);

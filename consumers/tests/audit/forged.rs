@@ -1,15 +1,16 @@
 //! What an operator with all keys could try, and how it shows.
 
-use sharetrail_consumers::audit::{FaultKind, LogKind};
+use sharetrail_consumers::audit::{AuditError, FaultKind, LogKind, Source};
 use sharetrail_ledger::keys;
 use sharetrail_proof::batch::Batch;
 use sharetrail_proof::entry::{BATCH, EVENT, Entry, REGISTRY};
 use sharetrail_proof::hash::{Hash, LeafHash};
 use sharetrail_proof::map::MapLeaf;
 use sharetrail_proof::name::{ChainId, Label};
+use sharetrail_proof::note::Cosigner;
 
 use crate::ledger;
-use crate::site::{LATER, Site, batch_entry, last_batch, places, root, run, write};
+use crate::site::{LATER, Site, batch_entry, last_batch, places, root, run, with, write};
 use crate::support::name;
 
 /// The first event of the log, and the batch entry before it.
@@ -159,6 +160,29 @@ fn a_map_leaf_names_a_checkpoint_that_the_record_log_had() {
     site.write_map_log(0, &leaves);
     let expected = [(FaultKind::MapOrder, 0, last as u64 + 1)];
     assert_eq!(places(&site.audit().faults), expected);
+}
+
+/// The fault: what is sealed is dated years ahead, so that a dossier says "complete up to" a day that is yet to come.
+#[test]
+fn a_map_leaf_of_a_time_to_come_is_found() {
+    let place = ledger(1);
+    let site = Site::of(&place);
+    let mut leaves = site.map_leaves(0);
+    let last = leaves.len() - 1;
+    leaves[last - 1].time += 100_000;
+    leaves[last].time += 200_000;
+    site.write_map_log(0, &leaves);
+    let at = |now| {
+        let state = tempfile::tempdir().unwrap();
+        let report = run(&site.root, &site.policy(), state.path(), now, false).unwrap();
+        places(&report.faults)
+    };
+    // Told where it begins.
+    let begins = [(FaultKind::MapOrder, 0, last as u64 - 1)];
+    assert_eq!(at(leaves[last - 1].time - 601), begins);
+    let later = [(FaultKind::MapOrder, 0, last as u64)];
+    assert_eq!(at(leaves[last].time - 601), later);
+    assert_eq!(at(leaves[last].time - 600), []);
 }
 
 /// The map log's own tree is held to its checkpoint too.
@@ -341,10 +365,20 @@ fn a_registry_entry_that_one_shard_lacks_is_found() {
         [(FaultKind::RegistryMissing, 1, at as u64)]
     );
 
-    // The same an instant after it was recorded: it may be on its way.
+    // The same an instant after it was recorded: it may be on its way, and nothing is cosigned before it is there.
     let (state, now) = (tempfile::tempdir().unwrap(), revocation.record.time + 1);
-    let report = run(&site.root, &site.policy(), state.path(), now, false).unwrap();
-    assert_eq!(report.faults, []);
+    let (source, auditor) = (
+        Source::folder(&site.root),
+        Cosigner::from_seed("auditor.example", &[5; 32]).unwrap(),
+    );
+    site.write_map_log(1, &[site.map_leaf(1, &entries, now, |_| false)]);
+    with(&source, &site.policy(), state.path(), now, false, |audit| {
+        assert_eq!(audit.report().faults, []);
+        assert_eq!(audit.report().on_its_way, [1]);
+        let refused = audit.cosign(&auditor, now, &|_| Vec::new());
+        assert!(matches!(refused, Err(AuditError::NotClean(_))));
+    })
+    .unwrap();
     let state = tempfile::tempdir().unwrap();
     let report = run(&site.root, &site.policy(), state.path(), LATER, false).unwrap();
     assert!(!report.is_clean());

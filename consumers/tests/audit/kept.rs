@@ -141,6 +141,38 @@ fn a_history_that_was_written_anew_is_found() {
     assert_eq!(places(&report.faults), [(FaultKind::Rewritten, 0, size)]);
 }
 
+/// The fault: what no map covers yet is written anew, tiles are withheld so that it cannot be shown, and one audit later it
+/// is forgotten.
+#[test]
+fn what_is_not_shown_to_extend_what_was_seen_stays_told() {
+    let place = ledger(1);
+    place.record_only([consent("customer-9", "unmapped")]);
+    let site = Site::of(&place);
+    let mut entries = site.entries("log", 0);
+    let state = tempfile::tempdir().unwrap();
+    assert_eq!(site.audit_in(state.path()).faults, []);
+
+    let (at, batch) = last_batch(&entries);
+    entries[at + 1][80] ^= 1;
+    let batch = Batch {
+        root: root(&entries[at + 1..]),
+        ..batch
+    };
+    entries[at] = batch_entry(&batch, &site.key("producer-shop.example.key"));
+    site.write_log(0, &entries);
+    assert_eq!(site.audit().faults, [], "by itself it is in order");
+    fs::remove_dir_all(site.folder("log", 0).join("tile/0")).unwrap();
+    let size = entries.len() as u64;
+    for round in 0..2 {
+        let report = site.audit_in(state.path());
+        assert_eq!(
+            places(&report.faults),
+            [(FaultKind::Tile, 0, size)],
+            "round {round}"
+        );
+    }
+}
+
 /// The fault: an interrupted audit goes on with another history than it began with, and does not notice.
 #[test]
 fn an_audit_that_goes_on_notices_another_history() {

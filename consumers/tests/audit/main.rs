@@ -152,10 +152,10 @@ fn a_clean_audit_cosigns_every_map_log_and_any_other_none() {
             .collect()
     };
     with(&source, &policy, state.path(), LATER, false, |audit| {
-        let first = audit.cosign(&auditor, 1_800_000_000, &|_| None).unwrap();
+        let first = audit.cosign(&auditor, 1_800_000_000, &|_| Vec::new()).unwrap();
         assert_eq!(first.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [0, 1]);
         let both = audit.cosign(&second, 1_800_000_001, &|shard| {
-            Some(first[shard as usize].1.clone())
+            vec![first[shard as usize].1.clone()]
         });
         for ((_, one), (_, both)) in first.iter().zip(both.unwrap()) {
             assert_eq!(names(&policy.open(one).unwrap()), ["auditor.example"]);
@@ -165,7 +165,7 @@ fn a_clean_audit_cosigns_every_map_log_and_any_other_none() {
         }
         // The note of another checkpoint is not added to.
         let swapped = audit.cosign(&second, 1_800_000_001, &|shard| {
-            Some(first[1 - shard as usize].1.clone())
+            vec![first[1 - shard as usize].1.clone()]
         });
         assert_eq!(
             names(&policy.open(&swapped.unwrap()[0].1).unwrap()),
@@ -179,8 +179,56 @@ fn a_clean_audit_cosigns_every_map_log_and_any_other_none() {
     site.write_map_log(0, &leaves);
     let state = tempfile::tempdir().unwrap();
     with(&source, &policy, state.path(), LATER, false, |audit| {
-        let refused = audit.cosign(&auditor, 1_800_000_000, &|_| None);
+        let refused = audit.cosign(&auditor, 1_800_000_000, &|_| Vec::new());
         assert!(matches!(refused, Err(AuditError::NotClean(_))));
     })
     .unwrap();
+}
+
+/// The fault: an auditor that keeps no state cosigns a history that what it cosigned before contradicts.
+#[test]
+fn what_a_key_cosigned_before_must_be_extended() {
+    let place = ledger(1);
+    let (site, auditor) = (
+        Site::of(&place),
+        Cosigner::from_seed("auditor.example", &[5; 32]).unwrap(),
+    );
+    let other = Cosigner::from_seed("second.example", &[6; 32]).unwrap();
+    let source = Source::folder(&site.root);
+    // The cosigned notes, if the earlier note is this one, and the faults.
+    let cosign = |earlier: &[String]| {
+        let state = tempfile::tempdir().unwrap();
+        with(&source, &site.policy(), state.path(), LATER, false, |audit| {
+            let cosigned = audit.cosign(&auditor, 1_800_000_000, &|_| earlier.to_vec());
+            let notes: Vec<String> = cosigned.unwrap().into_iter().map(|(_, note)| note).collect();
+            (notes, places(&audit.report().faults))
+        })
+        .unwrap()
+    };
+    let honest = site.map_leaves(0);
+    let (first, faults) = cosign(&[]);
+    assert_eq!((first.len(), faults), (1, vec![]));
+    assert_eq!(cosign(&first), (first.clone(), vec![]));
+
+    let mut leaves = honest.clone();
+    leaves.last_mut().unwrap().time += 1;
+    site.write_map_log(0, &leaves);
+    let size = honest.len() as u64;
+    let rewritten = vec![(FaultKind::Rewritten, 0, size)];
+    assert_eq!(cosign(&first), (vec![], rewritten.clone()));
+    let twice = [first.clone(), first.clone()].concat();
+    assert_eq!(cosign(&twice), (vec![], rewritten));
+    // What another key cosigned binds nobody else.
+    let note = fs::read_to_string(place.root.join("map/0/checkpoint")).unwrap();
+    let of_other = other.cosign(&note, 1_800_000_000).unwrap();
+    assert_eq!(cosign(&[of_other]).1, vec![]);
+
+    site.write_map_log(0, &honest[..honest.len() - 1]);
+    let rolled = vec![(FaultKind::RolledBack, 0, size - 1)];
+    assert_eq!(cosign(&first), (vec![], rolled));
+
+    // What was cosigned early is extended by what came later.
+    let (short, _) = cosign(&[]);
+    site.write_map_log(0, &honest);
+    assert_eq!(cosign(&short).1, vec![]);
 }

@@ -100,6 +100,8 @@ pub struct Host {
     desks: Arc<Desks>,
     keyring: Arc<Keyring>,
     maps: Arc<Maps>,
+    /// The lease on shard 0, with which keys are granted.
+    vault_lease: Arc<Freshness>,
 }
 
 /// A host whose threads are at work.
@@ -183,6 +185,7 @@ impl Host {
                 &keyring,
             )?);
         }
+        let vault_lease = Arc::clone(&certainties[0]);
         let maps = Arc::new(Maps::new(&common, certainties)?);
         let host = Self {
             nats,
@@ -192,6 +195,7 @@ impl Host {
             desks,
             keyring,
             maps,
+            vault_lease,
         };
         let healed = host.take_notices();
         Ok(Started {
@@ -210,6 +214,11 @@ impl Host {
 
     pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    /// How often this host took the lease on shard 0: between two terms another host may have granted keys.
+    pub(crate) fn vault_terms(&self) -> u64 {
+        self.vault_lease.terms()
     }
 
     /// The moments of the map logs, as all hosts agree on them.

@@ -100,6 +100,13 @@ impl Vault {
         kept.slots.sync()?;
         // Asked last: what is granted before an erasure is asked for ends with its lease.
         kept.none_is_erasing(grants.iter().map(|grant| &grant.label))?;
+        // Where no lease is waited out, a key can have been destroyed since it was read above.
+        for grant in &grants {
+            let slot = kept.slots.by_label(&grant.label)?;
+            if slot.is_none_or(|slot| !slot.is_live()) {
+                return Err(LedgerError::Erasing);
+            }
+        }
         Ok(grants)
     }
 
@@ -198,5 +205,40 @@ impl Vault {
             }
         }
         Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::init::{InitOptions, init};
+
+    /// The fault: a key that is destroyed while somebody waits for other customers' keys is given out all the same.
+    #[test]
+    fn a_key_that_is_destroyed_meanwhile_is_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = InitOptions {
+            outside: Some(folder.path().join("outside")),
+            ..InitOptions::new(Name::new("shop.example").unwrap())
+        };
+        let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+        let vault = Arc::new(ledger.open_vault(true).unwrap());
+        let till = Name::new("till").unwrap();
+        vault.grants(&till, &["gone"]).unwrap();
+        let (erasing, label) = (Arc::clone(&vault), vault.label("gone", 0));
+        let replicate = move |_: &[u8]| -> Result<Vec<u8>, LedgerError> {
+            erasing.destroy(&[(label, 0)], true, &|_| Ok(()))?;
+            Ok(Vec::new())
+        };
+        let wanted = ["gone", "new"].map(|customer| Wanted {
+            customer,
+            prove: false,
+        });
+        let refused = vault.grants_shared(&till, &wanted, &replicate);
+        assert!(refused.is_err_and(|error| error.is_transient()));
+        let granted = vault.grants_shared(&till, &wanted, &replicate).unwrap();
+        assert_eq!((granted[0].generation, granted[1].generation), (1, 0));
     }
 }

@@ -206,10 +206,16 @@ fn take_back(places: &Places) -> Result<(), LedgerError> {
 }
 
 impl Vault {
-    /// Exchanges the key-encryption key. Nobody gets a key meanwhile; it takes a second or two for a million customers.
+    /// Exchanges the key-encryption key. Nobody gets a key meanwhile; it takes a second or two for a million customers. One
+    /// that opens none of the keys here is not given up: this is an old copy then, and it may open the newest.
     pub(crate) fn rotate(&self, done: &Done<'_>) -> Result<(), LedgerError> {
         let mut kept = self.kept();
         kept.finish(self.id, &self.places)?;
+        if kept.slots.live() > 0 && !opens_any(&kept.slots, &kept.kek, usize::MAX)? {
+            let text = "no key here opens under the key-encryption key, which is kept, since it may open a newer copy of \
+                        the vault; take keys from that with `sharetrail restore`";
+            return Err(LedgerError::Vault(text.into()));
+        }
         kept.rewrap(self.id, &self.places, done)?;
         kept.replace_key(&self.places, done)?;
         kept.rotated(&self.places)
@@ -364,6 +370,10 @@ mod tests {
         let vault = ledger.open_vault(true).unwrap();
         assert!(!vault.opens().unwrap());
         assert!(matches!(vault.generations("a"), Err(LedgerError::Vault(_))));
+        // The key that opens a newer copy is not given up, nor does an interruption leave what cannot be told apart.
+        let now = kek_of(&ledger);
+        assert!(matches!(vault.rotate(NOTHING), Err(LedgerError::Vault(_))));
+        assert_eq!((kek_of(&ledger), leftovers(&ledger)), (now, Vec::new()));
         // Keys of others are made and exchanged all the same.
         vault.grants(&till(), &["d"]).unwrap();
         vault.rotate(NOTHING).unwrap();

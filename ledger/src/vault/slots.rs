@@ -8,7 +8,8 @@
 //! A store that keeps old versions would keep destroyed keys; here a destroyed key's bytes are gone. When the
 //! key-encryption key changes, the file is written anew and takes the place of the one before, each slot under its number.
 //! In memory stand two maps of about 40 bytes a customer. In scope: the file. Out of scope: what wraps the keys.
-//! Trust: a slot whose checksum is wrong is an error with its place, unless it is the unfinished last one.
+//! Trust: a slot whose checksum is wrong is an error with its place, unless it is the unfinished last one, or one that was
+//! being overwritten when the power went: what is left of that one is overwritten when the file is next opened.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -26,6 +27,8 @@ pub(super) const SLOT_BYTES: usize = 160;
 const MAGIC: &[u8; 8] = b"STVLT001";
 /// Slots that are in memory at once while the file is written anew.
 const CHUNK: u32 = 4_096;
+/// What a disk writes whole or not at all; a slot can lie across the end of one.
+const SECTOR: u64 = 512;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 const DAMAGED_SLOT: &str =
@@ -119,6 +122,18 @@ impl Slot {
             tag: part(112, 128).try_into().ok()?,
         })
     }
+
+    /// What an interruption in the middle of destroying the slot at this place left: up to a sector's end or from there on
+    /// it is the destroyed one. Label and generation stand in both.
+    fn parse_half_destroyed(bytes: &[u8; SLOT_BYTES], at: u64) -> Option<Self> {
+        let split = usize::try_from(SECTOR - at % SECTOR).ok()?;
+        let generation = u32::from_be_bytes(bytes[4..8].try_into().ok()?);
+        let slot = Self::destroyed(generation, Label(bytes[8..40].try_into().ok()?));
+        let whole = slot.to_bytes();
+        let is_half =
+            split < SLOT_BYTES && (bytes[..split] == whole[..split] || bytes[split..] == whole[split..]);
+        is_half.then_some(slot)
+    }
 }
 
 /// All slots, with two maps to find them.
@@ -189,12 +204,13 @@ impl Slots {
                 .at("write", path)?;
             files::sync_folder(path.parent().unwrap_or(path))?;
         } else {
-            slots.load(length)?;
+            slots.load(length, writable)?;
+            slots.sync()?;
         }
         Ok(slots)
     }
 
-    fn load(&mut self, length: u64) -> Result<(), LedgerError> {
+    fn load(&mut self, length: u64, writable: bool) -> Result<(), LedgerError> {
         let mut reader = std::io::BufReader::with_capacity(1 << 20, &self.file);
         let mut bytes = [0; SLOT_BYTES];
         reader.read_exact(&mut bytes).at("read", &self.path)?;
@@ -219,10 +235,32 @@ impl Slots {
             found.pop();
         }
         for (number, slot) in (0_u32..).zip(found) {
-            let damaged = |_| LedgerError::damaged(&self.path, Some(place(number)), DAMAGED_SLOT);
-            self.remember(&slot.map_err(damaged)?);
+            let slot = match slot {
+                Ok(slot) => slot,
+                Err(bytes) => self.end_destroying(number, &bytes, writable)?,
+            };
+            self.remember(&slot);
         }
         Ok(())
+    }
+
+    /// A slot that was being destroyed; what is left of its key is overwritten, where this may write.
+    fn end_destroying(
+        &mut self,
+        number: u32,
+        bytes: &[u8; SLOT_BYTES],
+        writable: bool,
+    ) -> Result<Slot, LedgerError> {
+        let at = place(number);
+        let slot = Slot::parse_half_destroyed(bytes, at)
+            .ok_or_else(|| LedgerError::damaged(&self.path, Some(at), DAMAGED_SLOT))?;
+        if writable {
+            self.file
+                .write_all_at(&slot.to_bytes(), at)
+                .at("write", &self.path)?;
+            self.unsynced = true;
+        }
+        Ok(slot)
     }
 
     fn remember(&mut self, slot: &Slot) {
@@ -240,7 +278,8 @@ impl Slots {
         self.file
             .read_exact_at(&mut bytes, place(number))
             .at("read", &self.path)?;
-        Slot::parse(&bytes).ok_or_else(|| LedgerError::damaged(&self.path, Some(place(number)), DAMAGED_SLOT))
+        let slot = Slot::parse(&bytes).or_else(|| Slot::parse_half_destroyed(&bytes, place(number)));
+        slot.ok_or_else(|| LedgerError::damaged(&self.path, Some(place(number)), DAMAGED_SLOT))
     }
 
     pub(super) fn by_label(&self, label: &Label) -> Result<Option<Slot>, LedgerError> {
@@ -371,7 +410,11 @@ impl Slots {
         if !slot.is_live() || slot.label != *label {
             return Ok(false);
         }
-        self.by_lookup.remove(&u128::from_be_bytes(slot.lookup));
+        let lookup = u128::from_be_bytes(slot.lookup);
+        // The customer's next generation has the same one, and may have come from another host before.
+        if self.by_lookup.get(&lookup) == Some(&number) {
+            self.by_lookup.remove(&lookup);
+        }
         slot = Slot::destroyed(slot.generation, slot.label);
         self.file
             .write_all_at(&slot.to_bytes(), place(number))
@@ -417,6 +460,58 @@ mod tests {
             bytes.windows(32).filter(|window| *window == [0xAA; 32]).count(),
             8
         );
+    }
+
+    /// The fault: a power cut in the middle of destroying a key leaves a vault that does not open, or half of the key.
+    #[test]
+    fn what_was_being_destroyed_is_destroyed_when_the_file_is_next_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slots");
+        let mut slots = Slots::open(&path, true).unwrap();
+        for n in 1..=20 {
+            slots.append(&slot(n)).unwrap();
+        }
+        drop(slots);
+        let whole = std::fs::read(&path).unwrap();
+        // Slots that lie across the end of a sector, each in another part.
+        for number in [2_u8, 5, 8, 11] {
+            let at = usize::try_from(place(u32::from(number))).unwrap();
+            let split = at.next_multiple_of(512);
+            let label = Label([number + 1; 32]);
+            let gone = Slot::destroyed(0, label).to_bytes();
+            for (from, to) in [(at, split), (split, at + SLOT_BYTES)] {
+                let mut torn = whole.clone();
+                torn[from..to].copy_from_slice(&gone[from - at..to - at]);
+                std::fs::write(&path, &torn).unwrap();
+                let reader = Slots::open(&path, false).unwrap();
+                assert!(!reader.by_label(&label).unwrap().unwrap().is_live());
+                let slots = Slots::open(&path, true).unwrap();
+                assert_eq!((slots.count(), slots.live()), (20, 19));
+                assert!(!slots.by_label(&label).unwrap().unwrap().is_live());
+                assert_eq!(std::fs::read(&path).unwrap()[at..at + SLOT_BYTES], gone);
+            }
+            let mut bad = whole.clone();
+            bad[split + 3] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            assert!(matches!(
+                Slots::open(&path, true),
+                Err(LedgerError::Damaged { .. })
+            ));
+        }
+    }
+
+    /// The fault: a customer's new key comes from another host before the old one is destroyed here, and is not found by
+    /// the customer's id any more.
+    #[test]
+    fn destroying_a_key_leaves_the_next_generation_to_be_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut slots = Slots::open(&folder.path().join("slots"), true).unwrap();
+        let of = |generation, n| Slot::live(generation, Label([n; 32]), [7; 16], [1; 24], [2; 32], [3; 16]);
+        slots.append(&of(0, 1)).unwrap();
+        slots.append(&of(1, 2)).unwrap();
+        assert!(slots.destroy(&Label([1; 32])).unwrap());
+        assert_eq!(slots.by_lookup(&[7; 16]).unwrap().unwrap().generation, 1);
+        assert_eq!((slots.live(), slots.live_ones().count()), (1, 1));
     }
 
     /// The fault: a file that is written anew loses slots at a chunk's end, puts one under another number, or keeps what
