@@ -22,6 +22,7 @@ use crate::answer::Answer;
 use crate::bar::{Bar, rate};
 use crate::interrupt;
 use crate::output::{Output, Page, counted, note, number};
+use crate::verify::read_policy;
 
 /// The most faults and labels that are told one by one to people; JSON has them all.
 const SHOWN: usize = 20;
@@ -165,11 +166,7 @@ fn policy(source: &Source, args: &Args) -> anyhow::Result<Policy> {
     let Some(path) = args.policy.clone().or(of_ledger) else {
         bail!("no trust policy: name the ledger's with --policy FILE; get it from somebody you believe");
     };
-    let text = std::fs::read_to_string(&path);
-    let text = text.with_context(|| format!("cannot read the trust policy {}", path.display()))?;
-    let policy = text
-        .parse::<Policy>()
-        .with_context(|| format!("{} is not a trust policy", path.display()))?;
+    let policy = read_policy(&path)?;
     if args.policy.is_none() {
         note(&format!(
             "audited under {}, the operator's own policy; who does not believe it names another with --policy FILE",

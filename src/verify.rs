@@ -79,6 +79,11 @@ fn policy(root: &Path, given: Option<&Path>) -> anyhow::Result<Policy> {
             path.display()
         );
     }
+    read_policy(path)
+}
+
+/// The trust policy in a file.
+pub(crate) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     text.parse::<Policy>()
         .with_context(|| format!("{} is not a trust policy", path.display()))

@@ -355,7 +355,7 @@ pub fn revoke(engine: &Engine, producer: &Name) -> Result<(), LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::init::{InitOptions, init};
+    use crate::testing;
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -363,13 +363,8 @@ mod tests {
 
     /// A ledger at work in a temporary folder.
     fn at_work() -> (tempfile::TempDir, Engine) {
-        let folder = tempfile::tempdir().unwrap();
-        let options = InitOptions {
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(name("shop.example"))
-        };
-        let made = init(&folder.path().join("ledger"), &options).unwrap();
-        let engine = Engine::start(&made.ledger).unwrap();
+        let (folder, ledger) = testing::ledger(1);
+        let engine = Engine::start(&ledger).unwrap();
         (folder, engine)
     }
 

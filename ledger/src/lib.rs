@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod bus;
 mod chain;
+mod clock;
 pub mod desk;
 mod engine;
 mod erase;
@@ -29,6 +30,8 @@ mod restore;
 mod sequencer;
 mod settings;
 mod status;
+#[cfg(test)]
+mod testing;
 mod vault;
 pub mod wire;
 

@@ -5,7 +5,6 @@
 //! again. Out of scope: what they mean, what comes before and after an erasure. Trust: the operator's key file.
 
 use std::ops::ControlFlow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sharetrail_proof::entry::{Entry, ErasureEntry, REGISTRY, RegistryAction, RegistryEntry, RegistryRecord};
 use sharetrail_proof::hash::{LeafHash, LeafIndex};
@@ -13,6 +12,7 @@ use sharetrail_proof::name::{ChainId, Name, OPERATOR};
 
 use crate::archive::batch_in;
 use crate::chain::Chain;
+use crate::clock::unix_now;
 use crate::engine::Engine;
 use crate::error::LedgerError;
 use crate::keys;
@@ -29,7 +29,8 @@ pub(crate) fn record(engine: &Engine, party: &Name, actions: &[RegistryAction]) 
             seq: next.0,
             prev: next.1,
             party: party.clone(),
-            time: now(),
+            // Informative: nothing is decided by it.
+            time: unix_now(),
             action: action.clone(),
         };
         let entry = RegistryEntry::new(record).to_bytes();
@@ -144,11 +145,4 @@ fn registry_entries(engine: &Engine, shard: u32, from: u64) -> Result<Vec<Vec<u8
             ControlFlow::Continue(())
         })?;
     Ok(found)
-}
-
-fn now() -> u64 {
-    // A clock before 1970 gives 0: the time is informative, nothing is decided by it.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }

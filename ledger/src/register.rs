@@ -24,6 +24,7 @@ use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{ChainId, Name};
 
 use crate::bus::StreamSeq;
+use crate::clock::unix_now;
 use crate::error::{At, LedgerError};
 use crate::files::{self, LastRecord};
 use crate::sequencer::stated;
@@ -195,9 +196,7 @@ impl Register {
     pub(crate) fn note_incident(folder: &Path, kind: IncidentKind, what: String) -> Result<(), LedgerError> {
         let path = folder.join("incidents");
         let _turn = NOTING.lock().unwrap_or_else(PoisonError::into_inner);
-        let time = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+        let time = unix_now();
         let mut incidents = Self::incidents(folder)?;
         // The same thing met again and again is one incident, with the time at which it was last seen.
         // So is a copy that is late again and again.
@@ -277,15 +276,21 @@ impl MapHead {
     /// Opens the file in a shard's register, and gives the text that was decided on last.
     pub(crate) fn open(folder: &Path) -> Result<(Self, Option<String>), LedgerError> {
         let path = folder.join("map");
-        let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
-        let text = last.map(String::from_utf8).transpose();
-        let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
+        let (log, text) = open_text(&path)?;
         Ok((Self { log }, text))
     }
 
     pub(crate) fn decide(&mut self, checkpoint: &str) -> Result<(), LedgerError> {
         self.log.append(checkpoint.as_bytes())
     }
+}
+
+/// Opens a file of checkpoint texts, and gives the last one.
+fn open_text(path: &Path) -> Result<(LastRecord, Option<String>), LedgerError> {
+    let (log, last) = LastRecord::open(path, LOG_BYTES)?;
+    let text = last.map(String::from_utf8).transpose();
+    let text = text.map_err(|_| LedgerError::damaged(path, None, "not a checkpoint"))?;
+    Ok((log, text))
 }
 
 fn map_file(shard: u32) -> String {
@@ -314,9 +319,7 @@ impl OutsideCopy {
         let folder = outside.join("checkpoints");
         files::make_private_folder(&folder)?;
         let path = folder.join(name);
-        let (log, last) = LastRecord::open(&path, LOG_BYTES)?;
-        let text = last.map(String::from_utf8).transpose();
-        let text = text.map_err(|_| LedgerError::damaged(&path, None, "not a checkpoint"))?;
+        let (log, text) = open_text(&path)?;
         let size = text
             .as_deref()
             .and_then(stated)

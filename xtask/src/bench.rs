@@ -3,6 +3,7 @@
 //! In scope: passing the options on, bringing what the bus is measured beside. Out of scope: what is measured
 //! (`benches/speed`, `benches/bus`, `benches/map`).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -65,30 +66,13 @@ struct BusArgs {
     no_umadb: bool,
 }
 
-/// Options of `cargo xtask bench map`.
+/// Options of `cargo xtask bench map`: those of the measurement itself, which also tells them.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 struct MapArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// How many labels the map has at the end
-    #[arg(long, default_value_t = 10_000_000)]
-    labels: u64,
-    /// How many events are mapped
-    #[arg(long, default_value_t = 20_000_000)]
-    events: u64,
-    /// How many labels the ledger has that is audited
-    #[arg(long, default_value_t = 100_000)]
-    audit_labels: u64,
-    /// How many events the ledger has that is audited
-    #[arg(long, default_value_t = 3_000_000)]
-    audit_events: u64,
-    /// Leave out the large map
-    #[arg(long)]
-    no_map: bool,
-    /// Leave out the audit
-    #[arg(long)]
-    no_audit: bool,
+    /// Options of the measurement; --help lists them
+    #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<OsString>,
 }
 
 /// Runs the measurements.
@@ -140,24 +124,7 @@ fn bus(args: &BusArgs) -> anyhow::Result<()> {
 }
 
 fn map(args: &MapArgs) -> anyhow::Result<()> {
-    let mut command = bench("map");
-    for (option, value) in [
-        ("--labels", args.labels),
-        ("--events", args.events),
-        ("--audit-labels", args.audit_labels),
-        ("--audit-events", args.audit_events),
-    ] {
-        command.args([option, &value.to_string()]);
-    }
-    let flags = [
-        ("--json", args.json),
-        ("--no-map", args.no_map),
-        ("--no-audit", args.no_audit),
-    ];
-    for (flag, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
-        command.arg(flag);
-    }
-    finish(&mut command)
+    finish(bench("map").args(&args.options))
 }
 
 /// The Python that has `UmaDB`'s server and client.

@@ -339,7 +339,12 @@ impl Outcome {
         let registry = fold.state.as_ref().map(LogState::registry);
         let parties = registry.into_iter().flat_map(Registry::parties);
         self.parties = parties.map(|(name, _)| name.clone()).collect();
-        self.erased = fold.state.iter().flat_map(LogState::erased_labels).collect();
+        self.erased = fold
+            .state
+            .iter()
+            .flat_map(LogState::erasures)
+            .map(|(label, _)| label)
+            .collect();
         (self.genesis, self.registry) = (fold.genesis, fold.registry);
         for fault in fold.faults.told {
             self.faults.add(fault);

@@ -259,9 +259,11 @@ impl LogState {
         self.erased.get(label).copied()
     }
 
-    /// The labels that have an erasure entry.
-    pub fn erased_labels(&self) -> impl Iterator<Item = Label> {
-        self.erased.keys().copied()
+    /// The labels that have an erasure entry, with the generations that were erased under them.
+    pub fn erasures(&self) -> impl Iterator<Item = (Label, u32)> {
+        self.erased
+            .iter()
+            .map(|(label, generation)| (*label, *generation))
     }
 
     /// The leaf hash of the genesis entry: `prev` of every chain's batch number 0.

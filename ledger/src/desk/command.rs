@@ -9,9 +9,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::seal::{Asked, Channel, Nonce};
+use crate::clock::unix_now;
 use crate::error::LedgerError;
 use crate::vault::Vault;
 use crate::wire::{Control, ControlReply};
@@ -39,7 +39,7 @@ impl Commands {
     /// A command, ready to be sent.
     pub fn ask(&self, control: &Control) -> Result<Asked, LedgerError> {
         let mut payload = vec![COMMAND];
-        payload.extend(now().to_be_bytes());
+        payload.extend(unix_now().to_be_bytes());
         payload.extend(control.to_bytes());
         self.channel.ask(&payload)
     }
@@ -48,7 +48,7 @@ impl Commands {
     pub fn open(&self, request: &[u8]) -> Option<(Nonce, Control)> {
         let (nonce, payload) = self.channel.open_request(request)?;
         let (time, control) = payload.strip_prefix(&[COMMAND])?.split_first_chunk::<8>()?;
-        let (time, now) = (u64::from_be_bytes(*time), now());
+        let (time, now) = (u64::from_be_bytes(*time), unix_now());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.retain(|_, made| made.abs_diff(now) <= FRESH_SECONDS);
         if time.abs_diff(now) > FRESH_SECONDS || taken.insert(nonce, time).is_some() {
@@ -72,10 +72,4 @@ impl Commands {
             ControlReply::Failed { why, .. } => Err(LedgerError::Invalid(why)),
         }
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }

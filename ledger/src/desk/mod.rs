@@ -233,8 +233,8 @@ mod tests {
     use sharetrail_proof::note::NoteSigner;
 
     use super::*;
-    use crate::init::{InitOptions, init};
     use crate::ledger::Ledger;
+    use crate::testing;
     use crate::wire::{Control, ControlReply};
 
     /// A registry that counts how often it is asked.
@@ -264,12 +264,7 @@ mod tests {
 
     /// A desk that producers `till` and `web` have a right to ask.
     fn place() -> Place {
-        let folder = tempfile::tempdir().unwrap();
-        let options = InitOptions {
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(name("shop.example"))
-        };
-        let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+        let (folder, ledger) = testing::ledger(1);
         let vault = Arc::new(ledger.open_vault(true).unwrap());
         let asked = Arc::new(AtomicU64::new(0));
         let (mut keys, mut producers) = (BTreeMap::new(), BTreeMap::new());

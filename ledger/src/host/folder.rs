@@ -142,7 +142,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::init::{InitOptions, init};
+    use crate::testing;
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -150,14 +150,8 @@ mod tests {
 
     /// A ledger of two shards as it is on a host of a cluster; the folder is a temporary one.
     fn clustered() -> (TempDir, Ledger) {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, ledger) = testing::ledger(2);
         let root = folder.path().join("ledger");
-        let options = InitOptions {
-            shards: 2,
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(name("shop.example"))
-        };
-        let ledger = init(&root, &options).unwrap().ledger;
         files::make_private_folder(&root.join("bus-files")).unwrap();
         files::write_private(&root.join("bus-files/host.nkey"), "a seed").unwrap();
         fs::write(root.join("ca.pem"), "a certificate").unwrap();

@@ -15,7 +15,7 @@
 //! The secret admits a host to sealed contents, which nobody opens without the vault.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
@@ -27,6 +27,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use crate::archive::{Leaf, Reader, append_leaf, split_leaf};
+use crate::clock::unix_now;
 use crate::error::LedgerError;
 use crate::sequencer::{note_text, stated};
 
@@ -48,8 +49,7 @@ const BODY_SECONDS_MAX: u64 = 120;
 
 /// The minute of this host's clock.
 pub fn minute_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() / 60)
+    unix_now() / 60
 }
 
 /// The secret that the hosts of a ledger share, ready to sign and to check requests.

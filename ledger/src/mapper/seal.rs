@@ -3,7 +3,7 @@
 //! In scope: when a root is sealed, and the steps in the order that keeps the promises. Out of scope: healing.
 //! Trust: see [`super`].
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::map::MapLeaf;
@@ -13,6 +13,7 @@ use super::fold::Sealed;
 use super::moments::Moment;
 use super::record::RecordLog;
 use super::{Course, MapRegister, Mapper, REGISTERED_MOMENTS, Registered, lies_in};
+use crate::clock::unix_now;
 use crate::error::LedgerError;
 use crate::files;
 use crate::sequencer::Step;
@@ -90,9 +91,8 @@ impl Mapper {
 
     /// The time of the next leaf. A clock that was set back does not make leaves go back.
     fn now(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let last = self.log.last().map_or(0, |last| last.time);
-        now.map_or(0, |now| now.as_secs()).max(last)
+        unix_now().max(last)
     }
 
     /// Registers the leaf with all hosts; whether no other was faster.

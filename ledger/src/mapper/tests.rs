@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sharetrail_proof::entry::{BATCH, Entry, EventEntry};
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex};
 use sharetrail_proof::map::{MapValue, leaf_hash, subtree_root};
-use sharetrail_proof::name::{Label, Name};
+use sharetrail_proof::name::Label;
 use sharetrail_proof::note::Note;
 use sharetrail_proof::tree::root_of;
 use tempfile::TempDir;
@@ -27,9 +27,9 @@ use super::remap::remap_held;
 use super::*;
 use crate::chain::Chain;
 use crate::engine::Engine;
-use crate::init::{InitOptions, init};
 use crate::sequencer::{Unobserved, stated};
 use crate::settings::Settings;
+use crate::testing;
 
 /// Events under a root in these tests.
 const LIMIT: usize = 50;
@@ -40,12 +40,7 @@ struct World {
 }
 
 fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let options = InitOptions {
-        outside: Some(folder.path().join("outside")),
-        ..InitOptions::new(Name::new("shop.example").unwrap())
-    };
-    let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+    let (folder, ledger) = testing::ledger(1);
     World { folder, ledger }
 }
 
@@ -286,6 +281,24 @@ struct Seat<'a> {
     peer: Option<&'a Ledger>,
 }
 
+impl<'a> Seat<'a> {
+    fn leading(shared: &'a Mutex<Shared>) -> Self {
+        Self {
+            shared,
+            leads: true,
+            peer: None,
+        }
+    }
+
+    fn following(shared: &'a Mutex<Shared>, peer: &'a Ledger) -> Self {
+        Self {
+            shared,
+            leads: false,
+            peer: Some(peer),
+        }
+    }
+}
+
 impl MapRegister for Seat<'_> {
     fn registered(&self, _: u32) -> Result<Option<Registered>, LedgerError> {
         Ok(self.shared.lock().unwrap().registered.clone())
@@ -368,16 +381,8 @@ fn a_host_that_follows_makes_the_same_map_log_byte_for_byte() {
     let one = &world.ledger;
     let other = another_host(&world, "other");
     let shared = Mutex::new(Shared::default());
-    let leads = Seat {
-        shared: &shared,
-        leads: true,
-        peer: None,
-    };
-    let follows = Seat {
-        shared: &shared,
-        leads: false,
-        peer: Some(one),
-    };
+    let leads = Seat::leading(&shared);
+    let follows = Seat::following(&shared, one);
     let (theirs, ours) = (mappers(one), mappers(&other));
     run(&ours, &other, Some(&follows)).unwrap();
     assert_eq!(note(&other), "", "who does not lead adds nothing");
@@ -405,11 +410,7 @@ fn a_host_that_is_overtaken_signs_nothing_and_follows() {
         ledger,
     } = world();
     let shared = Mutex::new(Shared::default());
-    let seat = Seat {
-        shared: &shared,
-        leads: true,
-        peer: None,
-    };
+    let seat = Seat::leading(&shared);
     let mappers = mappers(&ledger);
     record(&ledger, &[vec![1; 10]]);
     run(&mappers, &ledger, Some(&seat)).unwrap();
@@ -429,16 +430,8 @@ fn what_a_peer_makes_up_is_never_signed() {
     let one = &world.ledger;
     let other = another_host(&world, "other");
     let shared = Mutex::new(Shared::default());
-    let leads = Seat {
-        shared: &shared,
-        leads: true,
-        peer: None,
-    };
-    let follows = Seat {
-        shared: &shared,
-        leads: false,
-        peer: Some(one),
-    };
+    let leads = Seat::leading(&shared);
+    let follows = Seat::following(&shared, one);
     record(one, &[vec![1; 45], vec![2; 45], vec![3; 45], vec![4; 45]]);
     run(&mappers(one), one, Some(&leads)).unwrap();
     bring_archive(one, &other);

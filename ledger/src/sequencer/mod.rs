@@ -326,9 +326,7 @@ impl Sequencer {
 
     /// Labels whose keys must be gone, with their generations.
     pub(crate) fn erased(&self) -> Vec<(Label, u32)> {
-        let generation = |label: &Label| self.state.erased(label).unwrap_or_default();
-        let labels = self.state.erased_labels();
-        labels.map(|label| (label, generation(&label))).collect()
+        self.state.erasures().collect()
     }
 
     /// As [`Sequencer::erased`], those that a published checkpoint came to cover since the last call.

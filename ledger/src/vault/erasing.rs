@@ -210,16 +210,11 @@ mod tests {
     use sharetrail_proof::name::Name;
 
     use super::*;
-    use crate::init::{InitOptions, init};
+    use crate::testing;
 
     #[test]
     fn what_is_to_be_erased_lasts_and_its_key_is_not_granted() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = InitOptions {
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(Name::new("shop.example").unwrap())
-        };
-        let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+        let (_folder, ledger) = testing::ledger(1);
         let vault = ledger.open_vault(true).unwrap();
         let till = Name::new("till").unwrap();
         vault.grants(&till, &["a", "b"]).unwrap();
@@ -253,12 +248,7 @@ mod tests {
     /// The fault: a key of an erased customer comes from another host to one that never knew it; or is made anew.
     #[test]
     fn a_label_that_was_never_known_here_is_noted_as_destroyed() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = InitOptions {
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(Name::new("shop.example").unwrap())
-        };
-        let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+        let (_folder, ledger) = testing::ledger(1);
         let vault = ledger.open_vault(true).unwrap();
         let (till, label) = (Name::new("till").unwrap(), vault.label("a", 0));
         let nothing: &Done<'_> = &|_| Ok(());

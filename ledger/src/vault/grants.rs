@@ -213,17 +213,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::init::{InitOptions, init};
+    use crate::testing;
 
     /// The fault: a key that is destroyed while somebody waits for other customers' keys is given out all the same.
     #[test]
     fn a_key_that_is_destroyed_meanwhile_is_not_given() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = InitOptions {
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(Name::new("shop.example").unwrap())
-        };
-        let ledger = init(&folder.path().join("ledger"), &options).unwrap().ledger;
+        let (_folder, ledger) = testing::ledger(1);
         let vault = Arc::new(ledger.open_vault(true).unwrap());
         let till = Name::new("till").unwrap();
         vault.grants(&till, &["gone"]).unwrap();

@@ -236,11 +236,10 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     use sharetrail_proof::name::Name;
-    use tempfile::TempDir;
 
     use super::*;
-    use crate::init::{InitOptions, init};
     use crate::ledger::Ledger;
+    use crate::testing;
 
     const NOTHING: &Done<'static> = &|_| Ok(());
 
@@ -251,16 +250,6 @@ mod tests {
         Step::KekOverwritten,
         Step::KekReplaced,
     ];
-
-    fn ledger() -> (TempDir, Ledger) {
-        let folder = tempfile::tempdir().unwrap();
-        let options = InitOptions {
-            outside: Some(folder.path().join("outside")),
-            ..InitOptions::new(Name::new("shop.example").unwrap())
-        };
-        let made = init(&folder.path().join("ledger"), &options).unwrap();
-        (folder, made.ledger)
-    }
 
     fn till() -> Name {
         Name::new("till").unwrap()
@@ -301,7 +290,7 @@ mod tests {
     #[test]
     fn an_exchange_that_is_interrupted_anywhere_loses_no_key() {
         for step in STEPS {
-            let (_folder, ledger) = ledger();
+            let (_folder, ledger) = testing::ledger(1);
             let vault = ledger.open_vault(true).unwrap();
             let customers = ["a", "b", "gone", "c"];
             vault.grants(&till(), &customers).unwrap();
@@ -331,7 +320,7 @@ mod tests {
     /// The fault: after an error the same process goes on with slots and key that do not fit.
     #[test]
     fn a_process_goes_on_after_an_exchange_failed() {
-        let (_folder, ledger) = ledger();
+        let (_folder, ledger) = testing::ledger(1);
         let vault = ledger.open_vault(true).unwrap();
         let customers = ["a", "b"];
         vault.grants(&till(), &customers).unwrap();
@@ -350,7 +339,7 @@ mod tests {
     /// The fault: a copy of the slots from before opens with the key from after; or a wrapped key outlives in a file.
     #[test]
     fn no_old_copy_opens_after_an_exchange_and_what_was_made_since_does() {
-        let (_folder, ledger) = ledger();
+        let (_folder, ledger) = testing::ledger(1);
         let vault = ledger.open_vault(true).unwrap();
         vault.grants(&till(), &["a", "b"]).unwrap();
         let (path, old) = (
@@ -392,7 +381,7 @@ mod tests {
     /// The fault: the key-encryption key that a service manager hands out is put back over the one that counts.
     #[test]
     fn a_key_that_is_a_link_is_replaced_by_a_file_and_told() {
-        let (folder, ledger) = ledger();
+        let (folder, ledger) = testing::ledger(1);
         let (kek, target) = (
             ledger.outside().unwrap().join("vault.kek"),
             folder.path().join("credential"),
@@ -414,7 +403,7 @@ mod tests {
     /// is gone and gives out what was destroyed since.
     #[test]
     fn whoever_reads_meanwhile_is_never_refused() {
-        let (_folder, ledger) = ledger();
+        let (_folder, ledger) = testing::ledger(1);
         let vault = ledger.open_vault(true).unwrap();
         let customers: Vec<String> = (0..500).map(|n| format!("customer-{n}")).collect();
         let customers: Vec<&str> = customers.iter().map(String::as_str).collect();

@@ -20,12 +20,12 @@ use crate::chain::Chain;
 use crate::engine::Engine;
 use crate::host::folder::host_folder;
 use crate::host::peer::{PeerKey, SIZE_HEADER, leaves_from, minute_now};
-use crate::init::{InitOptions, init};
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::restore::sources;
 use crate::sequencer::recover_behind;
 use crate::settings::Settings;
+use crate::testing;
 
 const SECRET: [u8; 32] = [5; 32];
 
@@ -42,15 +42,9 @@ struct Place {
 }
 
 fn made() -> Place {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("ledger");
-    let options = InitOptions {
-        outside: Some(folder.path().join("outside")),
-        ..InitOptions::new(shop())
-    };
-    init(&root, &options).unwrap();
+    let (folder, ledger) = testing::ledger(1);
     Place {
-        ledger: Ledger::open(&root).unwrap(),
+        ledger,
         _folder: folder,
     }
 }

@@ -38,16 +38,8 @@ fn a_map_log_that_is_made_again_goes_on_after_a_stop_from_where_it_was() {
 fn one_far_behind(world: &World, shared: &Mutex<Shared>) -> Ledger {
     let one = &world.ledger;
     let other = another_host(world, "other");
-    let leads = Seat {
-        shared,
-        leads: true,
-        peer: None,
-    };
-    let follows = Seat {
-        shared,
-        leads: false,
-        peer: Some(one),
-    };
+    let leads = Seat::leading(shared);
+    let follows = Seat::following(shared, one);
     record(one, &[vec![1; 10]]);
     run(&mappers(one), one, Some(&leads)).unwrap();
     bring_archive(one, &other);
@@ -65,11 +57,7 @@ fn a_host_that_follows_goes_on_after_a_stop_signs_nothing_before_and_proves_the_
     let world = world();
     let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
     let other = one_far_behind(&world, &shared);
-    let follows = Seat {
-        shared: &shared,
-        leads: false,
-        peer: Some(one),
-    };
+    let follows = Seat::following(&shared, one);
     let moments = |ledger: &Ledger| fs::read(ledger.outside().unwrap().join("maps/0")).unwrap();
     let (signed, outside, last) = (note(&other), moments(&other), leaves(&other).pop().unwrap());
     let total = other.reader(0).unwrap().size().0;
@@ -108,11 +96,7 @@ fn what_was_made_of_wrong_moments_and_kept_is_thrown_away() {
     let world = world();
     let (one, shared) = (&world.ledger, Mutex::new(Shared::default()));
     let other = one_far_behind(&world, &shared);
-    let follows = Seat {
-        shared: &shared,
-        leads: false,
-        peer: Some(one),
-    };
+    let follows = Seat::following(&shared, one);
     let (signed, total) = (note(&other), other.reader(0).unwrap().size().0);
     shared.lock().unwrap().lies = true;
     run_until(&other, Some(&follows), total / 2).unwrap();
