@@ -17,6 +17,7 @@ use sharetrail_proof::name::Name;
 use crate::answer::Answer;
 use crate::opened::sequenced;
 use crate::output::{Output, Page, note, number};
+use crate::tokens;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -81,6 +82,21 @@ enum Action {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// Make a token with which a service records over HTTP in a producer's name; it is shown once
+    Token {
+        /// The producer, whose key must lie in this folder
+        producer: Name,
+        /// What the token is called, to take it back by
+        #[arg(long, value_name = "TEXT")]
+        name: String,
+    },
+    /// List the services' tokens by name; the tokens themselves are kept nowhere
+    Tokens,
+    /// Take a service's token back: it is refused from then on
+    Untoken {
+        /// What the token is called
+        name: String,
+    },
     /// Make an nkey for the operator's user on the bus, before the ledger is made
     Nkey {
         /// The file for its secret half
@@ -100,6 +116,9 @@ pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<A
         Action::Nkey { file, of } => nkey(file, of, output)?,
         Action::Host { name, to } => another_host(&Ledger::open(root)?, name, to, output)?,
         Action::List => list(&sequenced(root)?, output)?,
+        Action::Token { producer, name } => tokens::add(&Ledger::open(root)?, producer, name, output)?,
+        Action::Tokens => tokens::list(&Ledger::open(root)?, output)?,
+        Action::Untoken { name } => tokens::take_back(&Ledger::open(root)?, name, output)?,
         Action::Add { name } => {
             change(&Ledger::open(root)?, &Change::Add(name))?;
             told(name, "added", output)?;

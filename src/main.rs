@@ -7,12 +7,15 @@
 
 mod answer;
 mod audit;
+mod authorize;
 mod bar;
 mod demo;
 mod dossier;
 mod erase;
+mod hands;
 mod init;
 mod interrupt;
+mod journal;
 mod keys;
 mod next_stream;
 mod opened;
@@ -23,6 +26,7 @@ mod restore;
 mod serve;
 mod status;
 mod story;
+mod tokens;
 mod trail;
 mod verify;
 mod words;
@@ -37,7 +41,7 @@ use crate::output::Output;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 yes; 1 disproved or refused; 2 could not be checked, bad usage or bad input; 130 interrupted.
-Without a command: a demonstration in a temporary folder, which leaves nothing behind.";
+Without a command: a demonstration in a temporary folder, with a server to look at. It leaves nothing behind.";
 
 /// Keeps a ledger of who received what of a customer's data, and proves it.
 #[derive(Parser)]
@@ -72,6 +76,8 @@ enum Command {
     Trail(trail::Args),
     /// Write the file that proves a customer's trail, or that there is none, to somebody who has only it and the policy
     Dossier(dossier::Args),
+    /// Say whether a customer's choices allow to share data with a recipient for a purpose; exit code 1 if they do not
+    Authorize(authorize::Args),
     /// Check a dossier or an erasure certificate against a trust policy; no ledger is needed
     Verify(verify::Args),
     /// Erase a customer: the key is destroyed, so that nothing recorded can be read again, and every proof still holds
@@ -94,6 +100,8 @@ enum Command {
     /// Several hosts may serve one ledger over a NATS bus; each shard is led by one of them, the others keep its archive
     /// level and take over within seconds. Ctrl-C, or a TERM signal, ends cleanly.
     Serve(serve::Args),
+    /// The demonstration that `sharetrail` alone gives, with options
+    Demo(demo::Args),
     /// Close a shard's stream on a NATS bus and open the next, so that the old one can be removed
     NextStream(next_stream::Args),
 }
@@ -114,7 +122,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, output: &Output) -> anyhow::Result<Answer> {
     let root = cli.ledger.as_path();
     match &cli.command {
-        None => demo::run(output),
+        None => demo::run(&demo::Args::default(), output),
+        Some(Command::Demo(args)) => demo::run(args, output),
+        Some(Command::Authorize(args)) => authorize::run(root, args, output),
         Some(Command::Init(args)) => init::run(root, args, output),
         Some(Command::Record(args)) => record::run(root, args, output),
         Some(Command::Trail(args)) => trail::run(root, args, output),

@@ -1,26 +1,31 @@
 //! `serve`: works on a ledger until told to stop.
 //!
-//! In scope: arguments, notices as they come, projecting and mapping what is sealed, finishing erasures, ending cleanly.
-//! Out of scope: sequencing, leases, answering producers (the engine), serving files (the HTTP server).
+//! In scope: arguments, notices as they come, projecting and mapping what is sealed, finishing erasures, reading trails for
+//! the officer, ending cleanly. Out of scope: sequencing, leases, answering producers (the engine), answering requests (the
+//! HTTP server).
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::json;
-use sharetrail_consumers::Projections;
-use sharetrail_consumers::http::HttpServer;
+use sharetrail_consumers::http::{DemoIssuer, HttpOptions, HttpServer, HttpSettings};
+use sharetrail_consumers::{Shelf, Watch};
 use sharetrail_ledger::{Engine, HostOptions, Ledger, Role};
 
 use crate::answer::Answer;
+use crate::hands::EngineHands;
 use crate::interrupt::until_told_to_stop;
+use crate::journal::{self, Journal};
 use crate::opened::store_kind;
 use crate::output::{Output, note};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Serve the logs to auditors, and the archive to other hosts, at this address
+    /// Serve the pages, the HTTP API, the logs and, to other hosts, the archive at this address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8433")]
     listen: SocketAddr,
     /// Where other hosts reach this one, if that differs from --listen
@@ -29,6 +34,15 @@ pub(crate) struct Args {
     /// Copy the archive from this host if it is missing here; besides those that announce themselves
     #[arg(long = "peer", value_name = "URL")]
     peers: Vec<String>,
+    /// What is told of requests, on the standard error; no personal data is
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "off",
+        env = "SHARETRAIL_JOURNAL"
+    )]
+    journal: Journal,
 }
 
 /// How often the projector looks for new leaves, and lets go of the projections so that others can read them.
@@ -37,40 +51,111 @@ const PROJECT_EVERY: Duration = Duration::from_secs(1);
 const MAP_EVERY: Duration = Duration::from_secs(1);
 /// How often erasures are looked for that were asked for and are not on record yet.
 const ERASE_EVERY: Duration = Duration::from_secs(5);
+/// How often new trails are read for the officer.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How often the same error of a thread is told.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(100);
 
+/// What is served, and to whom.
+pub(crate) struct Serving {
+    pub(crate) listen: SocketAddr,
+    /// Where other hosts reach this one, if not at the address that is listened at.
+    pub(crate) url: Option<String>,
+    pub(crate) peers: Vec<String>,
+    pub(crate) settings: HttpSettings,
+    /// The issuer of the demonstration; none anywhere else.
+    pub(crate) demo: Option<DemoIssuer>,
+}
+
 /// Serves until a signal.
 pub(crate) fn run(root: &Path, args: &Args, output: &Output) -> anyhow::Result<Answer> {
     let ledger = Ledger::open(root)?;
+    let settings = HttpSettings::read(ledger.root())?;
+    journal::start(args.journal)?;
     let stop = until_told_to_stop()?;
-    let engine = Engine::serve(&ledger, &HostOptions::shared(args.peers.clone()))?;
-    let server = HttpServer::start(&ledger, args.listen, *engine.vault().peer_secret().bytes())?;
-    let url = args
-        .url
-        .clone()
-        .unwrap_or_else(|| format!("http://{}", server.address()));
+    let serving = Serving {
+        listen: args.listen,
+        url: args.url.clone(),
+        peers: args.peers.clone(),
+        settings,
+        demo: None,
+    };
+    serve(&ledger, serving, &stop, &mut |url| {
+        let ready = json!({ "serving": ledger.name(), "url": url, "shards": ledger.shards() });
+        output.give(&ready, |page| {
+            page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name()));
+        })
+    })?;
+    Ok(Answer::Yes)
+}
+
+/// Serves until told to stop. `ready` is called once requests are answered, with where.
+pub(crate) fn serve(
+    ledger: &Ledger,
+    serving: Serving,
+    stop: &AtomicBool,
+    ready: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let engine = Arc::new(Engine::serve(ledger, &HostOptions::shared(serving.peers))?);
+    let shelf = Arc::new(Shelf::new(ledger, store_kind(ledger)?));
+    let watch = Watch::new(ledger, engine.vault(), &shelf);
+    let hands = Arc::new(EngineHands::new(&engine, &shelf));
+    let server = HttpServer::open(HttpOptions {
+        ledger: ledger.clone(),
+        vault: Arc::clone(engine.vault()),
+        shelf: Arc::clone(&shelf),
+        watch: Arc::clone(&watch),
+        hands: Arc::clone(&hands) as _,
+        settings: serving.settings,
+        listen: serving.listen,
+        secret: *engine.vault().peer_secret().bytes(),
+        demo: serving.demo,
+    })?;
+    let url = serving.url.unwrap_or_else(|| server.url());
     if let Some(host) = engine.host() {
         host.announce_url(url.clone());
     }
-    let ready = json!({ "serving": ledger.name(), "url": url, "shards": ledger.shards() });
-    output.give(&ready, |page| {
-        page.holds(&format!("Serving {} at {url}; Ctrl-C ends.", ledger.name()));
-    })?;
-    let outcome = work(&ledger, &engine, &stop);
+    let outcome = ready(&url).and_then(|()| {
+        let parts = Parts {
+            ledger,
+            engine: &engine,
+            shelf: &shelf,
+            watch: &watch,
+        };
+        work(&parts, stop)
+    });
+    // Nobody asks any more, then nothing is recorded any more, then the engine ends.
     server.stop();
+    hands.close();
+    drop(hands);
     engine.notices().iter().for_each(|notice| note(notice));
+    let engine =
+        Arc::into_inner(engine).context("something still works on the ledger; it ends with the process")?;
     engine.stop()?;
-    outcome.map(|()| Answer::Yes)
+    outcome
 }
 
-/// Projects, maps, finishes erasures and tends the engine, until told to stop.
-fn work(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<()> {
+/// What the threads work on.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    ledger: &'a Ledger,
+    engine: &'a Engine,
+    shelf: &'a Shelf,
+    watch: &'a Watch,
+}
+
+/// Projects, maps, finishes erasures, reads trails for the officer and tends the engine, until told to stop.
+fn work(parts: &Parts<'_>, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Parts {
+        ledger,
+        engine,
+        shelf,
+        watch,
+    } = *parts;
     std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let mut folded = 0;
-        let project = move || repeat("projector", PROJECT_EVERY, stop, || fold(ledger, &mut folded));
+        let project = || repeat("projector", PROJECT_EVERY, stop, || fold(shelf));
         let map = || {
             repeat("mapper", MAP_EVERY, stop, || {
                 Ok(engine.map_paced(&|_, _| (), stop)?)
@@ -82,10 +167,12 @@ fn work(ledger: &Ledger, engine: &Engine, stop: &AtomicBool) -> anyhow::Result<(
                 Ok(())
             });
         };
+        let look = || repeat("watch", WATCH_EVERY, stop, || Ok(watch.look(stop)?));
         let threads = [
             named("projector").spawn_scoped(scope, project),
             named("mapper").spawn_scoped(scope, map),
             named("erasures").spawn_scoped(scope, erase),
+            named("watch").spawn_scoped(scope, look),
         ];
         let outcome = match threads.iter().find_map(|thread| thread.as_ref().err()) {
             Some(error) => Err(anyhow::anyhow!("cannot start a thread: {error}")),
@@ -203,17 +290,12 @@ fn kind(error: &str) -> String {
     words.join(" ")
 }
 
-/// Folds what is sealed into the projections, and lets go of them. `folded`: leaves of all shards that were projected last
-/// time.
-fn fold(ledger: &Ledger, folded: &mut u64) -> anyhow::Result<()> {
-    let sizes = (0..ledger.shards()).map(|shard| Ok(ledger.reader(shard)?.size().0));
-    let total: u64 = sizes.sum::<anyhow::Result<u64>>()?;
-    if total == *folded {
-        return Ok(());
-    }
-    let projections = Projections::open(ledger, store_kind(ledger)?)?;
-    *folded = projections.catch_up(&|_, _| ())?.total;
-    projections.notices().iter().for_each(|notice| note(notice));
+/// Folds what is sealed into the projections, and lets go of them where nobody asks.
+fn fold(shelf: &Shelf) -> anyhow::Result<()> {
+    let done = shelf.catch_up();
+    shelf.notices().iter().for_each(|notice| note(notice));
+    shelf.rest();
+    done?;
     Ok(())
 }
 

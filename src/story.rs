@@ -2,7 +2,7 @@
 //!
 //! In scope: the words and the events. Out of scope: recording and showing them (see `demo`).
 
-use sharetrail_producers::{Event, Recipient, Role};
+use sharetrail_producers::{Event, Recipient, Right, Role};
 use sharetrail_schemas::Timestamp;
 
 /// The customer whose trail is shown.
@@ -10,6 +10,12 @@ pub(crate) const CUSTOMER: &str = "customer-417";
 
 /// A customer id of whom nothing is recorded.
 pub(crate) const STRANGER: &str = "customer-512";
+
+/// The customer who asks to be erased.
+pub(crate) const ERASED: &str = "customer-388";
+
+/// Another customer of the shop, who waits for an answer.
+pub(crate) const ASKING: &str = "customer-101";
 
 /// When the customer withdrew the consent: the month's last digit is the byte that the story changes.
 pub(crate) const WITHDRAWN: &str = "2025-05-02T09:30:00Z";
@@ -36,8 +42,31 @@ pub(crate) fn chapters() -> Vec<Chapter> {
         transfer(),
         withdrawal(),
         late_share(),
+        requests(),
     ]
 }
+
+/// Recipients that the shop registers: id, name, country, contact.
+pub(crate) const PARTIES: [(&str, &str, &str, &str); 3] = [
+    (
+        "mailhouse.example",
+        "Campaign mail house",
+        "IE",
+        "privacy@mailhouse.example",
+    ),
+    (
+        "clearing.example",
+        "Coupon clearing house",
+        "US",
+        "privacy@clearing.example",
+    ),
+    (
+        "postal.example",
+        "Postal delivery service",
+        "IE",
+        "data@postal.example",
+    ),
+];
 
 fn sign_up() -> Chapter {
     let mut events = vec![
@@ -135,10 +164,11 @@ fn share() -> Chapter {
     Chapter {
         title: "The shop hands addresses to a mail house",
         text: "A processor in Ireland prints the spring vouchers. It rests on the consent from January, which the event \
-               names.",
+               names. The mail house passes the letters on to the post, and that is told too.",
         events: vec![
             mailing(CUSTOMER, "417", "spring", "2025-03-03T08:00:00Z"),
-            mailing("customer-101", "101", "spring", "2025-03-03T08:00:00Z"),
+            mailing(ASKING, "101", "spring", "2025-03-03T08:00:00Z"),
+            onward(CUSTOMER, "417"),
         ],
     }
 }
@@ -155,6 +185,22 @@ fn mailing(customer: &str, number: &str, campaign: &str, time: &str) -> Event {
         .legal_basis("eu-gdpr:A6-1-a")
         .consent(&format!("consent-{number}"))
         .description(&format!("address list of the {campaign} campaign"))
+}
+
+/// The mail house says itself whom it gave the addresses to.
+fn onward(customer: &str, number: &str) -> Event {
+    let post = Recipient::new("postal.example", "Postal delivery service", Role::Processor, "IE");
+    Event::shared(customer)
+        .id(format!("delivery-{number}"))
+        .source("https://shop.example/campaigns")
+        .time(at("2025-03-04T06:30:00Z"))
+        .to(post.contact("data@postal.example"))
+        .categories(["pd:Name", "pd:PhysicalAddress"])
+        .purpose("dpv:DirectMarketing")
+        .legal_basis("eu-gdpr:A6-1-a")
+        .consent(&format!("consent-{number}"))
+        .onward_of(&format!("spring-{number}"))
+        .description("the mail house handed the letters to the post")
 }
 
 fn transfer() -> Chapter {
@@ -205,8 +251,23 @@ fn late_share() -> Chapter {
                what happened, not what should have.",
         events: vec![
             mailing(CUSTOMER, "417", "summer", "2025-06-11T08:00:00Z"),
-            mailing("customer-101", "101", "summer", "2025-06-11T08:00:00Z"),
+            mailing(ASKING, "101", "summer", "2025-06-11T08:00:00Z"),
         ],
+    }
+}
+
+fn requests() -> Chapter {
+    let asked = Event::request_opened(ASKING)
+        .id("access-101")
+        .source("https://shop.example/privacy")
+        .request("access-101", Right::Access)
+        .method("letter")
+        .description("wants to know who has the address");
+    Chapter {
+        title: "Somebody asks",
+        text: "Another customer writes a letter: who has my address? The clock for the answer runs from today, and the \
+               privacy officer sees it run.",
+        events: vec![asked],
     }
 }
 

@@ -5,6 +5,8 @@
 //! `sync_interval: always`. Out of scope: pass or fail; a machine's speed is not a test. What the targets are stands
 //! beside what was measured.
 
+#[path = "../shared/postgres.rs"]
+mod database;
 mod frames;
 #[path = "../speed/input.rs"]
 #[expect(dead_code, reason = "the other measurements use the rest of it")]

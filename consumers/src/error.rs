@@ -105,6 +105,16 @@ pub enum ConsumerError {
         /// The generation.
         generation: u32,
     },
+    /// Another server was asked, and did not answer as it should.
+    #[error("{url}: {reason}")]
+    Remote {
+        /// What was asked.
+        url: String,
+        /// The status of its answer, where it gave one.
+        status: Option<u16>,
+        /// What is wrong.
+        reason: String,
+    },
     /// It cannot be said whose a label is.
     #[error("label {label}: {reason}")]
     Label {

@@ -11,15 +11,20 @@
 
 pub mod audit;
 mod certificate;
+pub mod choices;
 mod dossier;
 mod error;
 pub mod http;
 mod logs;
 mod opening;
+mod pages;
 mod projection;
 mod reading;
+pub mod requests;
+mod shelf;
 pub mod store;
 mod trail;
+mod watch;
 
 pub use certificate::certificate;
 pub use dossier::{dossier, dossier_about};
@@ -27,8 +32,10 @@ pub use error::ConsumerError;
 pub use opening::customer_of;
 pub use projection::{CaughtUp, LeafRef, Projections, rebuild};
 pub use reading::{Disclosure, Reason, never_shared};
+pub use shelf::Shelf;
 pub use trail::{
     CategorySummary, Finding, NoConsent, RecipientSummary, Totals, Trail, TrailCheckpoint, TrailEvent,
     TrailGeneration, TrailRecipient, TrailReference, TrailRequest, TrailSeries, Unopened, UnopenedState,
     trail,
 };
+pub use watch::{Concern, RecipientTotals, Watch, WatchView, WatchedFinding, WatchedRequest};

@@ -8,6 +8,7 @@
 pub(crate) mod dice;
 pub(crate) mod disk;
 pub(crate) mod loyalty;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 use std::fs;

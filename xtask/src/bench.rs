@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds the measurements in release mode and runs them.
 //!
 //! In scope: passing the options on, bringing what the bus is measured beside. Out of scope: what is measured
-//! (`benches/speed`, `benches/bus`, `benches/map`).
+//! (`benches/speed`, `benches/bus`, `benches/http`, `benches/map`).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,10 +40,12 @@ pub(crate) struct Args {
 enum What {
     /// Measure the ledger over a real nats-server, beside the raw bus, `PostgreSQL` and `UmaDB`
     Bus(BusArgs),
+    /// Measure the HTTP API under load with a million events, beside `PostgreSQL`
+    Http(Options),
     /// Measure the customer map with millions of labels, a dossier out of it, and an audit
     ///
     /// Takes about 400 bytes of the disk an event, in `target/`; they are freed in the end.
-    Map(MapArgs),
+    Map(Options),
 }
 
 /// Options of `cargo xtask bench bus`.
@@ -66,10 +68,10 @@ struct BusArgs {
     no_umadb: bool,
 }
 
-/// Options of `cargo xtask bench map`: those of the measurement itself, which also tells them.
+/// Options of `cargo xtask bench map` and `http`: those of the measurement itself, which also tells them.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
-struct MapArgs {
+struct Options {
     /// Options of the measurement; --help lists them
     #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<OsString>,
@@ -79,7 +81,8 @@ struct MapArgs {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.what {
         Some(What::Bus(args)) => bus(&args),
-        Some(What::Map(args)) => map(&args),
+        Some(What::Http(args)) => finish(bench("http").args(&args.options)),
+        Some(What::Map(args)) => finish(bench("map").args(&args.options)),
         None => speed(args),
     }
 }
@@ -123,15 +126,12 @@ fn bus(args: &BusArgs) -> anyhow::Result<()> {
     finish(&mut command)
 }
 
-fn map(args: &MapArgs) -> anyhow::Result<()> {
-    finish(bench("map").args(&args.options))
-}
-
 /// The Python that has `UmaDB`'s server and client.
 fn umadb() -> anyhow::Result<PathBuf> {
     let venv = Venv {
         folder: "umadb",
         package: UMADB,
+        file_of: None,
         python: (3, 10),
     };
     let folder = venv.make(|folder| {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use crate::interop;
 use crate::nats;
+use crate::outsiders;
 use crate::step;
 use crate::tally::{Summary, Tally};
 
@@ -49,6 +50,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             variable: nats::VARIABLE,
             test_name: nats::TEST_NAME,
             found: nats::bring(&mut tally),
+        },
+        Need {
+            variable: outsiders::BROWSER_VARIABLE,
+            test_name: outsiders::BROWSER_TEST_NAME,
+            found: outsiders::bring_browser(&mut tally),
+        },
+        Need {
+            variable: outsiders::FUZZER_VARIABLE,
+            test_name: outsiders::FUZZER_TEST_NAME,
+            found: outsiders::bring_fuzzer(&mut tally),
         },
     ];
     run_tests(args, &needs, &mut tally)?;

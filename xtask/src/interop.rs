@@ -50,6 +50,7 @@ fn make() -> anyhow::Result<PathBuf> {
     let venv = Venv {
         folder: "venv",
         package: PACKAGE,
+        file_of: None,
         python: (3, 12),
     };
     let folder = venv.make(|folder| {

@@ -8,6 +8,7 @@ mod checks;
 mod fuzz;
 mod interop;
 mod nats;
+mod outsiders;
 mod step;
 mod tally;
 mod venv;

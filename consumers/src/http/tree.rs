@@ -1,30 +1,42 @@
 //! `/log/<shard>/…` and `/map/<shard>/…`: a shard's two tlog-tiles trees, as they lie in the ledger's folder.
 //!
-//! In scope: checkpoint, tiles, bundles, how long each may be kept (C2SP tlog-tiles). Out of scope: making them. Trust: the
-//! path is a stranger's: what does not parse as the one spelling of a file that the published checkpoint covers is not there.
+//! In scope: checkpoint, tiles, bundles, how long each may be kept (C2SP tlog-tiles), keeping what is asked for often
+//! at hand. Out of scope: making them. Trust: the path is a stranger's: what does not parse as the one spelling of a
+//! file that the published checkpoint covers is not there. Only full files that a checkpoint covered are kept: they
+//! never change.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use axum::extract::State;
-use axum::http::{Uri, header};
+use axum::http::{HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use sharetrail_ledger::LedgerError;
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::hash::TreeSize;
 use sharetrail_proof::note::Note;
 use sharetrail_proof::tiles::{Bundle, FULL_WIDTH, Tile};
 
-use super::{Site, reading, shard};
+use super::{Logs, nothing_here, read_files, shard};
 use crate::error::ConsumerError;
+
+/// Bytes of files that are kept at hand, with what it costs to keep them.
+const KEPT_BYTES: u64 = 64 << 20;
+/// What keeping one costs beside its bytes.
+const KEPT_EACH: u64 = 128;
+/// About how many of them that is.
+const KEPT_FILES: usize = 8 << 10;
 
 /// The folders of trees: what a request may name, and what it is called in the ledger's folder.
 const TREES: [&str; 2] = ["log", "map"];
 
 /// A file of a shard's tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Item {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Item {
     Checkpoint,
     Tile(Tile),
     Bundle(Bundle),
@@ -48,8 +60,8 @@ impl Item {
         }
     }
 
-    /// Whether the tree of `size` leaves has it, as it is or wider by now. One that is being written may lie there too, and
-    /// must not be kept by anybody as it is then.
+    /// Whether the tree of `size` leaves has it, as it is or wider by now. One that is being written may lie there too,
+    /// and must not be kept by anybody as it is then.
     fn is_in(self, size: TreeSize) -> bool {
         match self {
             Self::Checkpoint => true,
@@ -70,28 +82,76 @@ impl Item {
         }
     }
 
+    /// Whether it never changes and stays where it is.
+    fn is_final(self) -> bool {
+        match self {
+            Self::Checkpoint => false,
+            Self::Tile(tile) => tile.width() == FULL_WIDTH,
+            Self::Bundle(bundle) => bundle.width() == FULL_WIDTH,
+        }
+    }
+
     /// Nothing of a partial file ever changes, but it is gone once the full one is there.
     fn caching(self) -> &'static str {
-        let width = match self {
-            Self::Checkpoint => return "no-cache",
-            Self::Tile(tile) => tile.width(),
-            Self::Bundle(bundle) => bundle.width(),
-        };
-        if width == FULL_WIDTH {
-            "public, max-age=31536000, immutable"
-        } else {
-            "public, max-age=60"
+        match self {
+            Self::Checkpoint => "no-cache",
+            item if item.is_final() => "public, max-age=31536000, immutable",
+            Self::Tile(_) | Self::Bundle(_) => "public, max-age=60",
         }
+    }
+
+    fn respond(self, bytes: Bytes) -> Response {
+        // Anybody may check a log, from any page.
+        let open = HeaderName::from_static("cross-origin-resource-policy");
+        let headers = [
+            (header::CONTENT_TYPE, self.content_type()),
+            (header::CACHE_CONTROL, self.caching()),
+            (open, "cross-origin"),
+        ];
+        (headers, bytes).into_response()
+    }
+}
+
+/// Where a file is: its tree, its shard, itself.
+type Place = (&'static str, u32, Item);
+
+/// Files that are kept at hand: answered from memory, without a look at the disk.
+pub(super) type Kept = Cache<Place, Bytes, ByBytes>;
+
+pub(super) fn kept() -> Kept {
+    Cache::with_weighter(KEPT_FILES, KEPT_BYTES, ByBytes)
+}
+
+/// How much of the room for kept files one takes.
+#[derive(Clone)]
+pub(super) struct ByBytes;
+
+impl Weighter<Place, Bytes> for ByBytes {
+    fn weight(&self, _: &Place, bytes: &Bytes) -> u64 {
+        bytes.len() as u64 + KEPT_EACH
     }
 }
 
 /// `GET /<tree>/<shard>/<file>`. The path is read as it was sent: an escaped character makes it another file's.
-pub(super) async fn file(State(site): State<Site>, uri: Uri) -> Response {
-    let place = place(uri.path()).and_then(|(tree, number, item)| {
-        let shard = shard(&site.ledger, number)?;
-        Some((site.ledger.root().join(tree).join(shard.to_string()), item))
-    });
-    reading(move || place.map_or(Ok(None), |(folder, item)| answer(&folder, item))).await
+pub(super) async fn file(State(logs): State<Logs>, uri: Uri) -> Response {
+    let named = place(uri.path());
+    let named = named.and_then(|(tree, number, item)| Some((tree, shard(&logs.ledger, number)?, item)));
+    let Some(place) = named else {
+        return nothing_here().into_response();
+    };
+    let (tree, shard, item) = place;
+    if let Some(bytes) = logs.kept.get(&place) {
+        return item.respond(bytes);
+    }
+    let folder = logs.ledger.root().join(tree).join(shard.to_string());
+    read_files(move || {
+        let bytes = covered(&folder, item)?.map(Bytes::from);
+        if let Some(bytes) = bytes.as_ref().filter(|_| item.is_final()) {
+            logs.kept.insert(place, Bytes::clone(bytes));
+        }
+        Ok(bytes.map(|bytes| item.respond(bytes)))
+    })
+    .await
 }
 
 /// Tree, shard and file that a path names.
@@ -102,18 +162,12 @@ fn place(path: &str) -> Option<(&'static str, &str, Item)> {
     Some((tree, number, Item::parse(file)?))
 }
 
-fn answer(folder: &Path, item: Item) -> Result<Option<Response>, ConsumerError> {
+/// The bytes of a file that the published checkpoint covers.
+fn covered(folder: &Path, item: Item) -> Result<Option<Vec<u8>>, ConsumerError> {
     if item != Item::Checkpoint && !size(folder)?.is_some_and(|size| item.is_in(size)) {
         return Ok(None);
     }
-    let Some(bytes) = read(&folder.join(item.path()))? else {
-        return Ok(None);
-    };
-    let headers = [
-        (header::CONTENT_TYPE, item.content_type()),
-        (header::CACHE_CONTROL, item.caching()),
-    ];
-    Ok(Some((headers, bytes).into_response()))
+    read(&folder.join(item.path()))
 }
 
 /// The size of the tree under the checkpoint that is published now; none before there is one.
@@ -198,5 +252,14 @@ mod tests {
         }
         assert!(is_in("checkpoint", 0));
         assert!(!is_in("tile/63/000", u64::MAX));
+    }
+
+    /// The fault: a file that grows is kept as it was, or a checkpoint is.
+    #[test]
+    fn only_what_never_changes_is_final() {
+        let is_final = |path: &str| Item::parse(path).unwrap().is_final();
+        assert!(is_final("tile/0/000") && is_final("tile/entries/x001/234"));
+        assert!(!is_final("tile/0/000.p/255") && !is_final("tile/entries/000.p/1"));
+        assert!(!is_final("checkpoint"));
     }
 }

@@ -120,6 +120,11 @@ impl Projections {
         lock(&self.notices).clone()
     }
 
+    /// As [`Projections::notices`]; each is given once.
+    pub(crate) fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.notices))
+    }
+
     /// The leaves of a label on one shard. An error can call for a rebuild.
     pub(crate) fn leaves_on(&self, shard: u32, label: &Label) -> Result<Vec<LeafRef>, ConsumerError> {
         self.with_index(|index| index.leaves_on(shard, label))

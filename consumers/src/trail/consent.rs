@@ -1,9 +1,14 @@
-//! Findings: disclosures that rest on a consent which was not there.
+//! Findings: disclosures that rest on a consent which was not there, or that the customer had refused.
 //!
 //! A disclosure rests on consent if it names a consent event or a legal basis that is consent. Which consent
 //! it is: the one it names; otherwise any that covers its purposes. Terms are compared as they are: the
 //! vocabulary's broader and narrower terms are not known here, so a disclosure that names no consent is given
 //! the benefit of the doubt if some consent stood at that time.
+//!
+//! An end that names a recipient ends the consent for that recipient only. What the customer refused is read from the
+//! same words as choices are (see [`crate::choices`]): a disclosure is against them where nothing stood for its
+//! recipient and purpose, and the last word on these was a no. A disclosure that names another legal basis is not
+//! held against them.
 //!
 //! In scope: what is sure by the events of the trail alone. Where some of them do not open, nothing is
 //! concluded from what is missing. Out of scope: whether another legal basis would have done; which countries
@@ -12,12 +17,14 @@
 
 use serde::Serialize;
 use sharetrail_schemas::{Kind, Timestamp};
+use utoipa::ToSchema;
 
-use super::TrailEvent;
 use super::event::shown;
+use super::{TrailEvent, Unopened, UnopenedState};
+use crate::choices::{DecisionReason, Denial, Said, Scope, Words};
 
 /// What is wrong with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
@@ -25,12 +32,14 @@ pub enum Finding {
     BeforeConsent {
         /// When the consent was given.
         #[serde(serialize_with = "shown")]
+        #[schema(value_type = String, format = DateTime)]
         given: Timestamp,
     },
     /// The data was disclosed after that consent had been withdrawn.
     AfterWithdrawal {
         /// When it was withdrawn.
         #[serde(serialize_with = "shown")]
+        #[schema(value_type = String, format = DateTime)]
         withdrawn: Timestamp,
     },
     /// The data was disclosed, and no consent stood.
@@ -38,10 +47,17 @@ pub enum Finding {
         /// Why none did.
         why: NoConsent,
     },
+    /// The data was disclosed to a recipient, or for a purpose, that the customer had refused.
+    AgainstChoice {
+        /// When it was refused.
+        #[serde(serialize_with = "shown")]
+        #[schema(value_type = String, format = DateTime)]
+        refused: Timestamp,
+    },
 }
 
 /// Why no consent stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NoConsent {
@@ -53,9 +69,32 @@ pub enum NoConsent {
     Expired,
 }
 
-/// Fills in the findings of all events, and which disclosures did not happen. `complete`: all of the
-/// customer's events are among them.
-pub(super) fn judge(events: &mut [TrailEvent], complete: bool) {
+/// How many of the customer's events are there to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// All of them.
+    All,
+    /// All since the customer was erased.
+    SinceErasure,
+    /// Not all: some do not open.
+    Part,
+}
+
+impl Known {
+    /// What is known beside these.
+    pub(super) fn beside(unopened: &[Unopened]) -> Self {
+        if unopened.is_empty() {
+            Self::All
+        } else if unopened.iter().all(|one| one.state == UnopenedState::Erased) {
+            Self::SinceErasure
+        } else {
+            Self::Part
+        }
+    }
+}
+
+/// Fills in the findings of all events, and which disclosures did not happen.
+pub(super) fn judge(events: &mut [TrailEvent], known: Known) {
     let failures: Vec<&TrailEvent> = events
         .iter()
         .filter(|event| event.kind == Kind::DisclosureFailed)
@@ -64,11 +103,70 @@ pub(super) fn judge(events: &mut [TrailEvent], complete: bool) {
     for (event, failed) in events.iter_mut().zip(failed) {
         event.failed = failed;
     }
-    let consents = Consents::among(events, complete);
-    let findings: Vec<Option<Finding>> = events.iter().map(|event| consents.finding(event)).collect();
+    let consents = Consents::among(events, known == Known::All);
+    // A word that does not open may have lifted a no.
+    let has_a_no = known != Known::Part && events.iter().any(can_say_no);
+    let words = has_a_no.then(|| Words::of(events));
+    let against = |event: &TrailEvent| words.as_ref().and_then(|words| against_choice(words, event));
+    let findings: Vec<Option<Finding>> = events
+        .iter()
+        .map(|event| consents.finding(event).or_else(|| against(event)))
+        .collect();
     for (event, finding) in events.iter_mut().zip(findings) {
         event.findings.extend(finding);
     }
+}
+
+fn can_say_no(event: &TrailEvent) -> bool {
+    matches!(
+        event.kind,
+        Kind::ConsentRefused | Kind::ConsentWithdrawn | Kind::PreferenceChanged
+    )
+}
+
+/// A disclosure that the customer had refused by then: its recipient, or one of its purposes.
+fn against_choice(words: &Words, event: &TrailEvent) -> Option<Finding> {
+    let has_another_basis = !rests_on_consent(event) && event.legal_basis.is_some();
+    if event.disclosures() == 0 || has_another_basis {
+        return None;
+    }
+    let recipient = event.recipient.as_ref()?;
+    let said = words.until(event.span().1);
+    let refusals = event.purposes.iter().filter_map(|purpose| {
+        let scope = Scope {
+            recipient: Some(&recipient.id),
+            purpose,
+        };
+        let denial = said.denial(scope)?;
+        (is_a_refusal(&denial, event) && !is_lifted(said, &denial, event)).then_some(denial.word.time)
+    });
+    refusals.min().map(|refused| Finding::AgainstChoice { refused })
+}
+
+/// Whether the denial speaks against this disclosure. Of a withdrawal that names no recipient, a disclosure that
+/// rests on consent has been judged already, by the consents that it can rest on.
+fn is_a_refusal(denial: &Denial<'_>, event: &TrailEvent) -> bool {
+    match denial.reason {
+        DecisionReason::Refused => true,
+        DecisionReason::Withdrawn => denial.word.recipient.is_some() || !rests_on_consent(event),
+        _ => false,
+    }
+}
+
+/// Whether the consent that the disclosure names was given after the no. It may be for a broader purpose, and counts as
+/// covering this one.
+fn is_lifted(said: Said<'_>, denial: &Denial<'_>, event: &TrailEvent) -> bool {
+    let Some(reference) = &event.consent else {
+        return false;
+    };
+    let recipient = event.recipient.as_ref().map(|recipient| recipient.id.as_str());
+    said.consents_named(reference, event).any(|(position, consent)| {
+        let fits = match consent.recipient.as_deref() {
+            Some(named) => recipient == Some(named),
+            None => denial.word.recipient.is_none(),
+        };
+        position > denial.position && fits
+    })
 }
 
 fn has_failed(event: &TrailEvent, failures: &[&TrailEvent]) -> bool {
@@ -196,7 +294,8 @@ impl<'a> Consents<'a> {
                 .consent
                 .as_ref()
                 .is_some_and(|reference| consent.is_named_by(reference, end));
-            named && end.time < last && end.time >= consent.time && ends_it(end, consent, event)
+            let is_meant = named && is_for_its_recipient(end, event);
+            is_meant && end.time < last && end.time >= consent.time && ends_it(end, consent, event)
         });
         let first = ends.min_by_key(|end| end.time)?;
         Some(End {
@@ -229,13 +328,20 @@ fn ends_it(end: &TrailEvent, consent: &TrailEvent, event: &TrailEvent) -> bool {
             .all(|purpose| end.purposes.contains(purpose))
 }
 
+/// Without a recipient an end is for all of them.
+fn is_for_its_recipient(end: &TrailEvent, event: &TrailEvent) -> bool {
+    let named = end.recipient.as_ref();
+    named.is_none_or(|named| event.recipient.as_ref().is_some_and(|to| to.id == named.id))
+}
+
 fn shares_a_purpose(one: &TrailEvent, other: &TrailEvent) -> bool {
     one.purposes
         .iter()
         .any(|purpose| other.purposes.contains(purpose))
 }
 
-fn rests_on_consent(event: &TrailEvent) -> bool {
+/// Whether what the event tells rests on consent, by its own word.
+pub(crate) fn rests_on_consent(event: &TrailEvent) -> bool {
     event.consent.is_some() || event.legal_basis.as_deref().is_some_and(is_consent)
 }
 

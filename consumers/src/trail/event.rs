@@ -7,26 +7,29 @@
 use std::fmt::Display;
 use std::ops::Deref;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::Name;
 use sharetrail_schemas::{
     Content, Data, Kind, List, Recipient, Reference, Right, Role, Timestamp, short_form,
 };
+use utoipa::ToSchema;
 
 use super::Finding;
 
 /// An event that is on record and opens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailEvent {
     /// The shard whose log holds it.
     pub shard: u32,
     /// Where in that log.
+    #[schema(value_type = u64)]
     pub index: LeafIndex,
     /// Which generation of the customer.
     pub generation: u32,
     /// Who signed its batch.
+    #[schema(value_type = String)]
     pub producer: Name,
     /// Where the event was noticed: with `id`, its name.
     pub source: String,
@@ -34,9 +37,11 @@ pub struct TrailEvent {
     pub id: String,
     /// What kind of event.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String)]
     pub kind: Kind,
     /// When it happened, by its producer's word.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
     /// Who received the data, or is told or asked.
     pub recipient: Option<TrailRecipient>,
@@ -89,7 +94,7 @@ pub struct TrailEvent {
 }
 
 /// An organisation that received data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailRecipient {
     /// The name by which the ledger knows it.
@@ -98,6 +103,7 @@ pub struct TrailRecipient {
     pub name: String,
     /// What it is to the company.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String)]
     pub role: Role,
     /// Where it is established, ISO 3166-1.
     pub country: String,
@@ -108,7 +114,7 @@ pub struct TrailRecipient {
 }
 
 /// Another event of the same customer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailReference {
     /// Its source; none means a source on the same host as that of the event that refers to it.
@@ -117,28 +123,42 @@ pub struct TrailReference {
     pub id: String,
 }
 
+impl TrailReference {
+    /// Whether it names the event with this `source` and `id`; `from`: the source of the event that holds it.
+    pub(crate) fn names(&self, from: &str, source: &str, id: &str) -> bool {
+        self.id == id
+            && match &self.source {
+                Some(named) => named == source,
+                None => same_host(from, source),
+            }
+    }
+}
+
 /// Repeated disclosures told as one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailSeries {
     /// When the first one happened.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
     pub first: Timestamp,
     /// How many there were.
     pub count: u64,
     /// When the last one happened.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
     pub last: Timestamp,
 }
 
 /// A customer's request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailRequest {
     /// The request's id.
     pub id: String,
     /// What is asked for.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String)]
     pub right: Right,
     /// The law it is asked under.
     pub regime: Option<String>,
@@ -146,6 +166,7 @@ pub struct TrailRequest {
     pub status: Option<String>,
     /// When it must be answered.
     #[serde(serialize_with = "shown_if_any")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub due: Option<Timestamp>,
 }
 
@@ -220,13 +241,36 @@ impl TrailEvent {
     }
 
     /// Whether `reference`, which `from` holds, names this event.
-    pub(super) fn is_named_by(&self, reference: &TrailReference, from: &Self) -> bool {
-        let same_source = match &reference.source {
-            Some(source) => *source == self.source,
-            None => host(&from.source) == host(&self.source),
-        };
-        reference.id == self.id && same_source
+    pub(crate) fn is_named_by(&self, reference: &TrailReference, from: &Self) -> bool {
+        reference.names(&from.source, &self.source, &self.id)
     }
+
+    /// A reference that names this event wherever it stands.
+    pub(crate) fn name(&self) -> TrailReference {
+        TrailReference {
+            source: Some(self.source.clone()),
+            id: self.id.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl TrailEvent {
+    /// What a content says, as if it stood at this index.
+    pub(crate) fn told(json: &str, index: u64) -> Self {
+        let at = OnRecord {
+            shard: 0,
+            index: LeafIndex(index),
+            generation: 0,
+            producer: Name::new("shop.example").unwrap(),
+        };
+        Self::new(at, &sharetrail_schemas::read(json.as_bytes()).unwrap(), json)
+    }
+}
+
+/// Whether two sources are of one host, or both of none.
+pub(crate) fn same_host(one: &str, other: &str) -> bool {
+    host(one) == host(other)
 }
 
 /// The host of a URI, in lower case, without user and port; nothing where it has none.
@@ -293,13 +337,13 @@ fn request(data: &Data<'_>) -> Option<TrailRequest> {
 }
 
 /// Writes a value as people read it.
-pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 /// Writes a value as people read it, where there is one.
 #[allow(clippy::ref_option, reason = "serde hands over a reference to the field")]
-pub(super) fn shown_if_any<T: Display, S: Serializer>(
+pub(crate) fn shown_if_any<T: Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

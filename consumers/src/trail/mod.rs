@@ -20,10 +20,14 @@ use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{Label, Name};
 use sharetrail_schemas::Timestamp;
+use utoipa::ToSchema;
 
+use self::consent::Known;
+pub(crate) use self::consent::rests_on_consent;
 pub use self::consent::{Finding, NoConsent};
-use self::event::{OnRecord, shown_if_any};
+use self::event::OnRecord;
 pub use self::event::{TrailEvent, TrailRecipient, TrailReference, TrailRequest, TrailSeries};
+pub(crate) use self::event::{same_host, shown, shown_if_any};
 pub use self::totals::{CategorySummary, RecipientSummary, Totals};
 use crate::error::ConsumerError;
 use crate::logs::{Log, Logs, Past, pasts, with_level_index, wrong};
@@ -31,7 +35,7 @@ use crate::opening::{Opener, Reading};
 use crate::projection::{LeafRef, Projections};
 
 /// What happened to one customer's data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct Trail {
     /// The customer id, as asked for.
@@ -47,35 +51,40 @@ pub struct Trail {
 }
 
 /// One generation of the customer: one label.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailGeneration {
     /// How often the customer was erased before.
     pub generation: u32,
     /// The label in the log.
+    #[schema(value_type = String)]
     pub label: Label,
     /// The shard it lives on.
     pub shard: u32,
     /// Events under the label, opened or not.
     pub events: u64,
     /// Where its erasure is on record, if it is.
+    #[schema(value_type = Option<u64>)]
     pub erased_at: Option<LeafIndex>,
     /// No later than when, if it is and a customer map was sealed since: by the operator's clock.
     #[serde(serialize_with = "shown_if_any")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub erased_by: Option<Timestamp>,
 }
 
 /// An event on record that cannot be shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct Unopened {
     /// The shard whose log holds it.
     pub shard: u32,
     /// Where in that log.
+    #[schema(value_type = u64)]
     pub index: LeafIndex,
     /// Which generation of the customer.
     pub generation: u32,
     /// Who signed its batch, and answers for it where it is unreadable.
+    #[schema(value_type = String)]
     pub producer: Name,
     /// What is the matter.
     pub state: UnopenedState,
@@ -84,7 +93,7 @@ pub struct Unopened {
 }
 
 /// Why an event cannot be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UnopenedState {
@@ -97,14 +106,16 @@ pub enum UnopenedState {
 }
 
 /// The head of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct TrailCheckpoint {
     /// The shard.
     pub shard: u32,
     /// The number of leaves.
+    #[schema(value_type = u64)]
     pub size: TreeSize,
     /// The root over them.
+    #[schema(value_type = String)]
     pub root: Hash,
 }
 
@@ -249,7 +260,8 @@ impl Telling<'_> {
         trail
             .events
             .sort_by_key(|event| (event.time, event.generation, event.index));
-        consent::judge(&mut trail.events, trail.unopened.is_empty());
+        let known = Known::beside(&trail.unopened);
+        consent::judge(&mut trail.events, known);
         trail
     }
 }

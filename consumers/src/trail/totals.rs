@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sharetrail_schemas::{Role, Timestamp};
+use utoipa::ToSchema;
 
 use super::event::shown;
 use super::{Trail, TrailEvent, TrailRecipient, UnopenedState};
 
 /// A trail in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct Totals {
     /// Events on record, opened or not.
@@ -32,7 +33,7 @@ pub struct Totals {
 }
 
 /// What one organisation received.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct RecipientSummary {
     /// The name by which the ledger knows it.
@@ -41,6 +42,7 @@ pub struct RecipientSummary {
     pub name: String,
     /// What it is to the company, as told last.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String)]
     pub role: Role,
     /// Where it is established, as told last.
     pub country: String,
@@ -52,16 +54,18 @@ pub struct RecipientSummary {
     pub purposes: Vec<String>,
     /// When it first received data.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
     pub first: Timestamp,
     /// When it last received data.
     #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
     pub last: Timestamp,
     /// What is wrong with these disclosures.
     pub findings: u64,
 }
 
 /// How often a category of data was disclosed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct CategorySummary {
     /// The category, in short form.

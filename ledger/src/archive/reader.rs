@@ -121,6 +121,17 @@ impl Reader {
         prove_consistency(&self.tiles, old, self.size()).map_err(|error| self.unproven(error))
     }
 
+    /// The proof that the tree of `new` leaves, no more than the checkpoint's, extends the one of `old` leaves.
+    pub fn consistency_between(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, LedgerError> {
+        if new > self.size() {
+            return Err(LedgerError::Invalid(format!(
+                "the log has {} leaves, not {new}",
+                self.size()
+            )));
+        }
+        prove_consistency(&self.tiles, old, new).map_err(|error| self.unproven(error))
+    }
+
     /// The root of the first `size` leaves.
     pub fn root_at(&self, size: TreeSize) -> Result<Hash, LedgerError> {
         if size > self.size() {

@@ -1,0 +1,481 @@
+// The Proof page: checks the customer's own dossier in their browser, and remembers what it saw.
+//
+// In scope: fetching the dossier and the policy, or taking them from files; comparing with the last visit;
+// showing. Out of scope: the check itself (verifier/, whose bundle is loaded before). Trust: the site is what
+// is checked. What this browser remembers is believed, and a policy that the customer brings goes before the
+// site's.
+
+(() => {
+  const root = document.getElementById('proof');
+  const verifier = globalThis.SharetrailVerifier;
+  if (root === null || verifier === undefined) {
+    root?.replaceChildren(
+      'The verifier did not load. Reload the page; if that does not help, use the downloads.',
+    );
+    return;
+  }
+  const { element, button, momentText, parts } = verifier;
+  const words = verifier.wordsFor(document.documentElement.lang);
+  const texts = words.proof;
+  const MEMORY = 'sharetrail.proof.';
+  /** A policy longer than this is remembered by its hash alone. */
+  const POLICY_TEXT_MAX = 65536;
+  const PROOF_HASHES_MAX = 63;
+
+  // ---------------------------------------------------------------- memory
+
+  /** What this browser remembers of a ledger; null where it remembers nothing, or may not. */
+  class Memory {
+    constructor(ledger) {
+      this.key = MEMORY + ledger;
+      this.value = null;
+      this.isAvailable = true;
+      this.others = [];
+      try {
+        this.others = Object.keys(localStorage).filter((key) => key.startsWith(MEMORY) && key !== this.key);
+        this.value = Memory.parsed(localStorage.getItem(this.key));
+      } catch {
+        this.isAvailable = false;
+      }
+    }
+
+    static parsed(text) {
+      try {
+        const value = JSON.parse(text ?? 'null');
+        const isOurs =
+          value?.version === 1 && typeof value.policy === 'object' && typeof value.shards === 'object';
+        return isOurs ? value : null;
+      } catch {
+        return null;
+      }
+    }
+
+    keep(value) {
+      try {
+        localStorage.setItem(this.key, JSON.stringify(value));
+        this.value = value;
+      } catch {
+        this.isAvailable = false;
+      }
+    }
+
+    forget() {
+      try {
+        for (const key of [this.key, ...this.others]) localStorage.removeItem(key);
+      } catch {
+        this.isAvailable = false;
+      }
+      this.value = null;
+      this.others = [];
+    }
+  }
+
+  // ---------------------------------------------------------------- fetching
+
+  /** Something that ends the check without a verdict on the file. */
+  class Ending extends Error {
+    constructor(kind, why, link = null) {
+      super(why);
+      Object.assign(this, { kind, why, link });
+    }
+  }
+
+  async function fetched(address, accept) {
+    let response = null;
+    try {
+      response = await fetch(address, {
+        headers: { Accept: accept },
+        cache: 'no-store',
+        credentials: 'same-origin',
+      });
+      if (response.ok) return new Uint8Array(await response.arrayBuffer());
+    } catch {
+      throw new Ending('unreachable', texts.unreachable);
+    }
+    throw await endingOf(response);
+  }
+
+  async function endingOf(response) {
+    let problem = {};
+    try {
+      problem = (await response.json()) ?? {};
+    } catch {
+      // Not everything that stands between answers with a problem.
+    }
+    const detail = typeof problem.detail === 'string' ? problem.detail : `${response.status}`;
+    const slug = String(problem.type ?? '')
+      .split('/')
+      .at(-1);
+    if (response.status === 401) return new Ending('signed-out', texts.signedOut, '/signin?to=/me/proof');
+    if (slug === 'damaged') return new Ending('Damaged', detail);
+    const isPassing = [408, 429, 502, 503, 504].includes(response.status);
+    return new Ending(isPassing ? 'busy' : 'NoEvidence', isPassing ? texts.busy(detail) : detail);
+  }
+
+  // ---------------------------------------------------------------- comparing
+
+  const treeOf = ({ size, root: text }) => ({ size: BigInt(size), root: parts.unbase64(text) });
+  const fault = (kind, place, why) => ({ step: 0, kind, place, why, isAbsent: kind === 'HistoryUnproven' });
+
+  async function consistencyPath(shard, from, to) {
+    const address = `/v1/logs/${shard}/consistency?from=${from}&to=${to}`;
+    const bytes = await fetched(address, 'application/json');
+    const hashes = JSON.parse(parts.textOf(bytes) ?? 'null')?.hashes;
+    if (!Array.isArray(hashes) || hashes.length > PROOF_HASHES_MAX) return null;
+    const path = hashes.map((hash) => (typeof hash === 'string' ? parts.unhash(hash) : null));
+    return path.includes(null) ? null : path;
+  }
+
+  /** Whether the older of two states of a record log is a beginning of the later one, as the site can prove. */
+  async function growth(shard, old, now) {
+    if (old.size === now.size) {
+      const isSame = parts.isConsistent(old, now, []);
+      return isSame
+        ? null
+        : fault('History', `shard ${shard}`, `two roots of the log at ${old.size} entries`);
+    }
+    let path = [];
+    try {
+      if (old.size > 0n) path = await consistencyPath(shard, old.size, now.size);
+    } catch (ending) {
+      const why = ending instanceof Ending ? ending.why : 'the answer cannot be read';
+      return fault(
+        'HistoryUnproven',
+        `shard ${shard}`,
+        `no proof from ${old.size} to ${now.size} entries: ${why}`,
+      );
+    }
+    if (path !== null && parts.isConsistent(old, now, path)) return null;
+    return fault(
+      'History',
+      `shard ${shard}`,
+      `what had ${old.size} entries is no beginning of what has ${now.size}`,
+    );
+  }
+
+  /** A map log only grows, too; the site proves that of record logs only. */
+  function mapFault(shard, old, now) {
+    const isShorter = now.size < old.size;
+    const isOther = now.size === old.size && !parts.isConsistent(old, now, []);
+    if (!isShorter && !isOther) return null;
+    return fault(
+      'History',
+      `map of shard ${shard}`,
+      isShorter ? 'the map log is shorter than it was' : 'two roots of one size',
+    );
+  }
+
+  /** Compares one shard with what is remembered of it: {fault, line}. */
+  async function compared(facts, remembered, isOwnFile) {
+    const { shard } = facts;
+    if (remembered === undefined) return { fault: null, line: texts.memory.fresh(shard) };
+    const [old, now] = [treeOf(remembered.record), treeOf(facts.record)];
+    if (now.size < old.size) {
+      // A file that was downloaded before may be older. What the site shows today may not.
+      if (!isOwnFile)
+        return {
+          fault: fault('History', `shard ${shard}`, `the log shrank from ${old.size} to ${now.size}`),
+        };
+      return { fault: await growth(shard, now, old), line: texts.memory.older(shard) };
+    }
+    const wrong = isOwnFile ? null : mapFault(shard, treeOf(remembered.mapLog), treeOf(facts.mapLog));
+    const line =
+      now.size === old.size ? texts.memory.same(shard) : texts.memory.grew(shard, old.size, now.size);
+    return { fault: wrong ?? (await growth(shard, old, now)), line };
+  }
+
+  /** Why the policy is not the one that was agreed on; null where it is. */
+  function policyFault(state) {
+    const { memory, siteHash, policy } = state;
+    if (policy.from !== 'site') return null;
+    if (memory.value !== null) {
+      const isSame = memory.value.policy.site === siteHash;
+      return isSame
+        ? null
+        : fault('PolicyChanged', 'the policy', `its SHA-256 was ${memory.value.policy.site}`);
+    }
+    return memory.others.length > 0
+      ? fault('OtherLedger', 'the policy', memory.others[0].slice(MEMORY.length))
+      : null;
+  }
+
+  async function compare(state, result) {
+    const { memory } = state;
+    const found = { faults: [], lines: [] };
+    const changed = policyFault(state);
+    if (changed !== null) found.faults.push(changed);
+    if (memory.value === null) return found;
+    if (changed === null) {
+      const isSame = memory.value.policy.site === state.siteHash;
+      found.lines.push(isSame ? texts.memory.policySame : texts.memory.policyKept);
+    }
+    for (const facts of result.facts?.shards ?? []) {
+      if (facts.record === null || facts.mapLog === null) continue;
+      const one = await compared(facts, memory.value.shards[facts.shard], state.isOwnFile);
+      if (one.fault) found.faults.push(one.fault);
+      else found.lines.push(one.line);
+    }
+    return found;
+  }
+
+  /** What to remember once all is well. */
+  function remembered(state, result) {
+    const { memory, policy, siteHash } = state;
+    const shards = { ...memory.value?.shards };
+    for (const { shard, record, mapLog } of result.facts.shards) {
+      const head = ({ size, root: text }) => ({ size: String(size), root: text });
+      shards[shard] = { record: head(record), mapLog: head(mapLog) };
+    }
+    const text = policy.bytes.length <= POLICY_TEXT_MAX ? parts.textOf(policy.bytes) : null;
+    const from = policy.from === 'site' ? 'site' : 'file';
+    const kept = { hash: policy.hash, site: siteHash, from, text };
+    return { version: 1, seen: new Date().toISOString(), policy: kept, shards };
+  }
+
+  // ---------------------------------------------------------------- showing
+
+  function lineList(heading, lines) {
+    const items = lines.map((line) => element('li', {}, element('code', { class: 'vf-code' }, line)));
+    return lines.length === 0
+      ? null
+      : element('div', {}, element('p', {}, heading), element('ul', { class: 'vf-list' }, ...items));
+  }
+
+  /** Which lines of the policy are others than those that are remembered. */
+  function policyDifference(state) {
+    const before = state.memory.value?.policy.text;
+    if (typeof before !== 'string') return [];
+    const [old, now] = [before, parts.textOf(state.policy.bytes) ?? ''].map((text) =>
+      text.split('\n').filter((line) => line),
+    );
+    const gone = old.filter((line) => !now.includes(line));
+    const added = now.filter((line) => !old.includes(line));
+    return [lineList(texts.memory.gone, gone), lineList(texts.memory.added, added)];
+  }
+
+  function memoryCard(state, found, isKept) {
+    const { memory, wasFirst, since } = state;
+    const lines = [];
+    if (!memory.isAvailable) lines.push(texts.memory.none);
+    else if (wasFirst && isKept) lines.push(texts.memory.first);
+    if (since) lines.push(texts.memory.since(momentText(since, words.language)));
+    lines.push(...found.lines);
+    if (memory.isAvailable && !isKept && !state.isOwnFile) lines.push(texts.memory.notKept);
+    const isChange = found.faults.some(({ kind }) => kind === 'PolicyChanged' || kind === 'OtherLedger');
+    const accept = isChange ? button(texts.accept, () => start({ isAccepted: true }), false) : null;
+    const hasSome = memory.isAvailable && (memory.value !== null || memory.others.length > 0);
+    const forget = hasSome ? button(texts.forget, () => forgetAll(memory)) : null;
+    const isOwn = chosen.policy !== null || chosen.dossier !== null;
+    const back = isOwn ? button(texts.ownFiles, () => backToSite()) : null;
+    return element(
+      'section',
+      { class: 'vf-memory' },
+      element('h3', {}, texts.memory.heading),
+      element('ul', { class: 'vf-list' }, ...lines.map((line) => element('li', {}, line))),
+      ...(isChange ? policyDifference(state) : []),
+      element('p', { class: 'vf-muted' }, texts.memory.stays),
+      element(
+        'div',
+        { class: 'vf-actions actions' },
+        accept,
+        button(texts.again, () => start()),
+        back,
+        forget,
+      ),
+    );
+  }
+
+  function withFaults(result, faults) {
+    if (faults.length === 0 || result.facts === null) return result;
+    const all = [...faults, ...result.faults];
+    const { verdict, fault: first } = verifier.judge(all);
+    return { ...result, verdict, fault: first, faults: all, fault_count: result.fault_count + faults.length };
+  }
+
+  /** A result for what ended before there was anything to check. */
+  function endedResult({ kind, why }) {
+    const verdict = { Damaged: 'altered', NoEvidence: 'missing' }[kind];
+    const one = { step: 0, kind, place: '', why };
+    return {
+      verdict,
+      document: null,
+      fault: one,
+      faults: [one],
+      fault_count: 1,
+      facts: null,
+      steps: [],
+      engine: null,
+    };
+  }
+
+  function showEnding(ending) {
+    if (!(ending instanceof Ending)) throw ending;
+    if (ending.kind === 'Damaged' || ending.kind === 'NoEvidence') {
+      const result = endedResult(ending);
+      progress.end(result);
+      const again = element(
+        'div',
+        { class: 'vf-actions actions' },
+        button(texts.again, () => start()),
+      );
+      verifier.render(place, result, { words, after: [again] });
+      return;
+    }
+    progress.body.hidden = true;
+    progress.say(ending.why);
+    const link =
+      ending.link === null ? null : element('a', { class: 'btn', href: ending.link }, texts.signIn);
+    place.replaceChildren(
+      element(
+        'div',
+        { class: 'vf-actions actions' },
+        link,
+        button(texts.again, () => start()),
+      ),
+    );
+  }
+
+  // ---------------------------------------------------------------- the check
+
+  const progressPlace = element('div');
+  const place = element('div', { class: 'vf-result', tabindex: '-1' });
+  // The status tells what happens; that all of the result is read out as it appears would be too much.
+  root.removeAttribute('aria-live');
+  root.replaceChildren(progressPlace, place);
+  const progress = new verifier.Progress(progressPlace, words);
+  const chosen = { policy: null, dossier: null };
+  let run = 0;
+
+  /** The policy to check with: a chosen file, else one that was chosen before and kept, else the site's. */
+  function policyToUse(site, memory) {
+    const hashOf = (bytes) => parts.hex(parts.sha256(bytes));
+    if (chosen.policy !== null) {
+      return {
+        from: 'file',
+        bytes: chosen.policy.bytes,
+        name: chosen.policy.name,
+        hash: hashOf(chosen.policy.bytes),
+      };
+    }
+    const kept = memory.value?.policy;
+    if (kept?.from === 'file' && typeof kept.text === 'string') {
+      return { from: 'kept', bytes: parts.utf8(kept.text), hash: kept.hash };
+    }
+    return { from: 'site', bytes: site, hash: hashOf(site) };
+  }
+
+  function ledgerOf(site) {
+    try {
+      return parts.parsePolicy(site).id;
+    } catch {
+      return root.dataset.ledger ?? '';
+    }
+  }
+
+  async function prepared() {
+    progress.begin(words.progress.policy);
+    const site = await fetched(root.dataset.policy, 'text/plain');
+    const memory = new Memory(ledgerOf(site));
+    const policy = policyToUse(site, memory);
+    progress.say(words.progress.dossier);
+    const bytes = chosen.dossier?.bytes ?? (await fetched(root.dataset.dossier, 'application/json'));
+    const isOwnFile = chosen.dossier !== null;
+    const wasFirst = memory.value === null && memory.others.length === 0;
+    const since = memory.value?.seen ?? null;
+    return {
+      site,
+      siteHash: parts.hex(parts.sha256(site)),
+      memory,
+      policy,
+      bytes,
+      isOwnFile,
+      wasFirst,
+      since,
+    };
+  }
+
+  /** The person said that the site's policy may be another: what is remembered of the old one is overwritten. */
+  function agree(state) {
+    const { memory, siteHash } = state;
+    if (memory.value !== null)
+      memory.value = { ...memory.value, policy: { ...memory.value.policy, site: siteHash } };
+    else memory.forget();
+  }
+
+  async function checkOnce(mine, { isAccepted = false } = {}) {
+    place.replaceChildren();
+    const state = await prepared();
+    if (mine !== run) return;
+    if (isAccepted) agree(state);
+    const tell = (stage) => mine === run && progress.tell(stage);
+    const checked = await verifier.verify(state.bytes, state.policy.bytes, { tell });
+    if (mine !== run) return;
+    progress.say(words.progress.history);
+    const found = await compare(state, checked);
+    if (mine !== run) return;
+    const result = verifier.forPeople(withFaults(checked, found.faults));
+    const isKept = checked.verdict === 'checks-out' && found.faults.length === 0 && !state.isOwnFile;
+    if (isKept) state.memory.keep(remembered(state, checked));
+    progress.end(result);
+    const { policy } = state;
+    const after = [memoryCard(state, found, isKept)];
+    verifier.render(place, result, {
+      words,
+      after,
+      policy: { hash: policy.hash, from: policy.from, name: policy.name },
+    });
+  }
+
+  async function start(options) {
+    run += 1;
+    const mine = run;
+    try {
+      await checkOnce(mine, options);
+    } catch (ending) {
+      if (mine === run) showEnding(ending);
+    }
+  }
+
+  function forgetAll(memory) {
+    memory.forget();
+    run += 1;
+    place.replaceChildren(
+      element(
+        'div',
+        { class: 'vf-actions actions' },
+        button(texts.again, () => start(), false),
+      ),
+    );
+    progress.body.hidden = true;
+    progress.say(texts.forgotten);
+  }
+
+  const inputs = {
+    policy: document.getElementById('policy-file'),
+    dossier: document.getElementById('dossier-file'),
+  };
+
+  function backToSite() {
+    for (const name of Object.keys(chosen)) {
+      chosen[name] = null;
+      if (inputs[name] !== null) inputs[name].value = '';
+    }
+    start();
+  }
+
+  for (const [name, input] of Object.entries(inputs)) {
+    input?.addEventListener('change', async () => {
+      const file = input.files[0];
+      try {
+        chosen[name] = file ? { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) } : null;
+      } catch {
+        progress.say(words.page.unreadable(file.name));
+        return;
+      }
+      place.focus();
+      start();
+    });
+  }
+
+  start();
+})();

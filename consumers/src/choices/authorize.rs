@@ -1,0 +1,170 @@
+//! Answering services before they share, out of this host's own files.
+//!
+//! What a customer said is kept after the first question. The next one costs a look at how far the projection is
+//! folded; where the customer's shard has grown, at the customer's leaves too. Only where there is a new one is the
+//! trail read again. No label is computed and no archive is read otherwise.
+//!
+//! In scope: that cache and when it no longer holds. Out of scope: what the answer is (see `decide`), folding the
+//! projection on. An answer is as new as the projection: where it is folded once a second, a choice binds a second
+//! after it was sealed, or at once for whoever calls [`Shelf::cover`] first.
+//! Trust: as the trail's. Customer ids and what they chose are in memory, never on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sharetrail_ledger::{Ledger, Vault};
+use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::name::Label;
+
+use super::decide::{Authorize, Basis, Decision, Horizon, Question};
+use crate::error::ConsumerError;
+use crate::projection::Projections;
+use crate::shelf::Shelf;
+use crate::trail::{Trail, trail};
+
+/// Customers whose words are kept, about; fewer where they said much.
+const CUSTOMERS_KEPT: usize = 100_000;
+/// Memory for them, about.
+const BYTES_KEPT: u64 = 128 << 20;
+/// What a customer takes who said nothing.
+const BYTES_A_CUSTOMER: u64 = 512;
+/// What a word takes, about.
+const BYTES_A_WORD: u64 = 512;
+
+/// Answers whether data may be shared; threads may share it.
+pub struct Authorizer {
+    ledger: Ledger,
+    vault: Arc<Vault>,
+    shelf: Arc<Shelf>,
+    known: Cache<String, Arc<Known>, Weight>,
+}
+
+/// What is known of a customer, or that nothing is.
+struct Known {
+    basis: Basis,
+    /// The label under which the customer's next event comes: that of the generation that lives, or of the first one.
+    label: Label,
+    shard: u32,
+    /// The label's last leaf.
+    last: Option<LeafIndex>,
+    /// How many leaves of the shard are taken into account.
+    folded: AtomicU64,
+}
+
+impl Known {
+    fn horizon(&self) -> Horizon {
+        Horizon {
+            shard: self.shard,
+            current_to: self.folded.load(Ordering::Acquire),
+            last: self.last,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<String, Arc<Known>> for Weight {
+    fn weight(&self, customer: &String, known: &Arc<Known>) -> u64 {
+        let bytes_of =
+            |count: usize, each: u64| u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(each);
+        bytes_of(known.basis.words.len(), BYTES_A_WORD)
+            .saturating_add(bytes_of(customer.len(), 1))
+            .saturating_add(BYTES_A_CUSTOMER)
+    }
+}
+
+impl Authorizer {
+    /// Answers out of a ledger. Nothing is read yet.
+    pub fn new(ledger: &Ledger, vault: &Arc<Vault>, shelf: &Arc<Shelf>) -> Self {
+        Self {
+            ledger: ledger.clone(),
+            vault: Arc::clone(vault),
+            shelf: Arc::clone(shelf),
+            known: Cache::with_weighter(CUSTOMERS_KEPT, BYTES_KEPT, Weight),
+        }
+    }
+
+    /// Answers a question, as new as the projection; see [`Authorize::authorize`]. Can read files, and wait for another
+    /// process to let go of them.
+    pub fn authorize(&self, question: &Question<'_>) -> Result<Decision, ConsumerError> {
+        let projections = self.shelf.projections()?;
+        let known = self.known(&projections, question.customer)?;
+        Ok(known.basis.decide(question, known.horizon()))
+    }
+
+    fn known(&self, projections: &Projections, customer: &str) -> Result<Arc<Known>, ConsumerError> {
+        // Asked first: what is looked up after it covers at least as much.
+        let folded = projections.folded()?;
+        if let Some(known) = self.known.get(customer)
+            && holds(projections, &known, size_of(&folded, known.shard))?
+        {
+            return Ok(known);
+        }
+        let known = Arc::new(self.read(projections, customer, &folded)?);
+        self.known.insert(customer.to_owned(), Arc::clone(&known));
+        Ok(known)
+    }
+
+    fn read(
+        &self,
+        projections: &Projections,
+        customer: &str,
+        folded: &[u64],
+    ) -> Result<Known, ConsumerError> {
+        let trail = trail(&self.ledger, projections, &self.vault, customer)?;
+        let newest = trail.generations.last();
+        let (label, shard, last) = match newest {
+            Some(lives) if lives.erased_at.is_none() => {
+                (lives.label, lives.shard, last_leaf(&trail, lives.generation))
+            }
+            erased => {
+                let generation = erased.map_or(0, |erased| erased.generation.saturating_add(1));
+                let label = self.vault.label(customer, generation);
+                (label, label.shard(self.ledger.shards()), None)
+            }
+        };
+        Ok(Known {
+            basis: Basis::of(&trail),
+            label,
+            shard,
+            last,
+            folded: AtomicU64::new(size_of(folded, shard)),
+        })
+    }
+}
+
+impl Authorize for Authorizer {
+    fn authorize(&self, question: &Question<'_>) -> Result<Decision, ConsumerError> {
+        Authorizer::authorize(self, question)
+    }
+}
+
+/// Whether nothing came since of what is known, the shard being folded up to `size`. An erasure is a leaf of the label
+/// that lives, and a new generation begins under the label that is watched after one.
+fn holds(projections: &Projections, known: &Known, size: u64) -> Result<bool, ConsumerError> {
+    // Another thread may have looked further meanwhile.
+    if size <= known.folded.load(Ordering::Acquire) {
+        return Ok(true);
+    }
+    let leaves = projections.with_sound_index(|| projections.leaves_on(known.shard, &known.label))?;
+    let holds = leaves.last().map(|leaf| leaf.index) == known.last;
+    if holds {
+        known.folded.fetch_max(size, Ordering::AcqRel);
+    }
+    Ok(holds)
+}
+
+fn size_of(folded: &[u64], shard: u32) -> u64 {
+    folded.get(shard as usize).copied().unwrap_or_default()
+}
+
+/// The last event of a generation.
+fn last_leaf(trail: &Trail, generation: u32) -> Option<LeafIndex> {
+    let opened = trail.events.iter().map(|event| (event.generation, event.index));
+    let unopened = trail.unopened.iter().map(|one| (one.generation, one.index));
+    let all = opened.chain(unopened).filter(|(of, _)| *of == generation);
+    all.map(|(_, index)| index).max()
+}

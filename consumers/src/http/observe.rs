@@ -1,0 +1,299 @@
+//! Around every request: its limits of rate, size and time, its number, its line in the log, the headers every answer
+//! has.
+//!
+//! In scope: what is the same for all routes; that a handler which panics is answered for. Out of scope: who may ask
+//! what. Trust: the log may be read by people who may not read trails. It holds the template of the route and never the
+//! path or the query, no id of anybody, no token, no address.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::connections::Remote;
+use super::limits::{Limits, shows_something};
+use super::metrics::{Metrics, method_label};
+use super::problem::{Problem, ProblemKind};
+
+/// The header of the answer that carries the request's number.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How much of a body that is too large is taken in before that is told: whoever is still sending does not read an
+/// answer.
+const DRAINED_MAX: u64 = 64 << 20;
+const DRAIN_WAIT: Duration = Duration::from_secs(10);
+/// What a route is called where there is none.
+const NO_ROUTE: &str = "none";
+
+/// What every answer has, unless it says otherwise itself.
+///
+/// The referrer stays on this host. It is not kept from it: without one, a browser does not say either where a form was
+/// sent from, and that is what keeps other sites from sending forms in a customer's name.
+static ALWAYS: [(HeaderName, HeaderValue); 6] = [
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Who asks, as the log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Anybody,
+    Customer,
+    Officer,
+    Service,
+    Host,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Anybody => "anybody",
+            Self::Customer => "customer",
+            Self::Officer => "officer",
+            Self::Service => "service",
+            Self::Host => "host",
+        }
+    }
+}
+
+tokio::task_local! {
+    static ROLE: Cell<Role>;
+}
+
+/// Notes who asks, for the log. Outside of a request there is nobody to note.
+pub(super) fn note_role(role: Role) {
+    let _ = ROLE.try_with(|noted| noted.set(role));
+}
+
+/// What requests are held to.
+#[derive(Clone)]
+pub(super) struct Rules(pub(super) Arc<Bounds>);
+
+pub(super) struct Bounds {
+    pub(super) metrics: Metrics,
+    /// None where only files are served.
+    pub(super) limits: Option<Limits>,
+    pub(super) body_bytes: u64,
+    pub(super) time: Duration,
+    pub(super) is_tls: bool,
+    pub(super) numbers: Numbers,
+}
+
+/// Numbers for requests, which nobody can guess or trace back.
+pub(super) struct Numbers {
+    hasher: RandomState,
+    next: AtomicU64,
+}
+
+impl Numbers {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn next(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", self.hasher.hash_one(number))
+    }
+}
+
+/// Answers a request, whatever its handler does.
+pub(super) async fn around(State(rules): State<Rules>, request: Request, next: Next) -> Response {
+    let (bounds, began) = (&*rules.0, Instant::now());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let number = bounds.numbers.next();
+    let noted = Cell::new(Role::Anybody);
+    let (mut response, role) = ROLE
+        .scope(noted, async {
+            let response = bounds.answer(request, next).await;
+            (response, ROLE.with(Cell::get))
+        })
+        .await;
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let (status, took) = (response.status(), began.elapsed());
+    bounds.metrics.answered(route, &method, status, took);
+    tell(&number, &method, route, status, took, role);
+    dress(response.headers_mut(), &number, bounds.is_tls);
+    response
+}
+
+impl Bounds {
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        let from = request.extensions().get::<Remote>().map(|remote| remote.0.ip());
+        let showed = shows_something(request.headers());
+        if let (Some(limits), Some(from)) = (&self.limits, from)
+            && let Err(problem) = limits.admit(from, request.uri().path(), request.headers())
+        {
+            return problem.into_response();
+        }
+        let length = declared(request.headers()).unwrap_or_default();
+        if length > self.body_bytes {
+            return self.refuse_body(length, request).await;
+        }
+        let has_body = !request.body().is_end_stream();
+        let response = match timeout(self.time, caught(next.run(request))).await {
+            Ok(response) => response,
+            Err(_) => late(has_body).into_response(),
+        };
+        if let (Some(limits), Some(from)) = (&self.limits, from)
+            && let Err(problem) = limits.answered(from, showed, response.status())
+        {
+            return problem.into_response();
+        }
+        response
+    }
+
+    async fn refuse_body(&self, length: u64, request: Request) -> Response {
+        if length <= DRAINED_MAX && !request.headers().contains_key(header::EXPECT) {
+            let _ = timeout(DRAIN_WAIT.min(self.time), drain(request.into_body())).await;
+        }
+        let most = self.body_bytes;
+        let detail = format!("the body has {length} bytes, and at most {most} are taken; send it in parts");
+        let mut response = Problem::new(ProblemKind::TooLarge, detail).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+async fn drain(body: Body) {
+    let mut bytes = body.into_data_stream();
+    while let Some(Ok(_)) = bytes.next().await {}
+}
+
+/// A request that was not done in its time. Of one with a body it is not known whether all of it came.
+fn late(has_body: bool) -> Problem {
+    if has_body {
+        let detail = "the request did not come, or was not done, in its time; send it again";
+        Problem::new(ProblemKind::Timeout, detail)
+    } else {
+        let detail = "this host has too much to do; ask again in a moment";
+        Problem::new(ProblemKind::NotReady, detail)
+    }
+}
+
+/// What a handler answers; if it panics, that this host is at fault. Where it panicked was told by then.
+async fn caught(answer: impl Future<Output = Response>) -> Response {
+    let mut answer = pin!(answer);
+    // What the handler was changing when it panicked is dropped with it; what it shares is behind locks that bear that.
+    let polled = std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
+            Err(_) => Poll::Ready(None),
+        }
+    });
+    match polled.await {
+        Some(response) => response,
+        None => Problem::failed(&"a handler panicked").into_response(),
+    }
+}
+
+/// Files by the thousand and health checks are no news; whatever this host is at fault for is.
+fn tell(number: &str, method: &Method, route: &str, status: StatusCode, took: Duration, role: Role) {
+    let (method, role) = (method_label(method), role.name());
+    let (status, duration_ms) = (status.as_u16(), took.as_secs_f64() * 1_000.0);
+    let is_quiet = ["/log/", "/map/", "/assets/", "/healthz", "/readyz", "/metrics"]
+        .iter()
+        .any(|quiet| route.starts_with(quiet));
+    if status >= 500 && status != StatusCode::SERVICE_UNAVAILABLE.as_u16() {
+        tracing::warn!(target: "http", request = number, method, route, status, duration_ms, role, "request");
+    } else if is_quiet {
+        tracing::debug!(target: "http", request = number, method, route, status, duration_ms, role, "request");
+    } else {
+        tracing::info!(target: "http", request = number, method, route, status, duration_ms, role, "request");
+    }
+}
+
+fn dress(headers: &mut HeaderMap, number: &str, is_tls: bool) {
+    for (name, value) in &ALWAYS {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    if is_tls {
+        let value = HeaderValue::from_static("max-age=31536000");
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(value);
+    }
+    if let Ok(value) = HeaderValue::from_str(number) {
+        headers.insert(REQUEST_ID.clone(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// The fault: a handler's bug drops the connection, and whoever asked cannot tell it from a network that failed.
+    #[test]
+    fn a_panic_is_answered() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let answered = runtime.block_on(caught(async {
+            tokio::task::yield_now().await;
+            let nothing: Vec<u8> = Vec::new();
+            let first = nothing.first().copied().expect("the test panics here");
+            [first].into_response()
+        }));
+        assert_eq!(answered.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn numbers_do_not_repeat() {
+        let numbers = Numbers::new();
+        let mut given: Vec<String> = (0..1_000).map(|_| numbers.next()).collect();
+        given.sort();
+        given.dedup();
+        assert_eq!(given.len(), 1_000);
+        assert!(given.iter().all(|number| number.len() == 16));
+    }
+
+    /// The fault: an answer that may be kept for ever is kept by nobody, or one about a customer by everybody.
+    #[test]
+    fn what_an_answer_says_itself_stays() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+        dress(&mut headers, "1", false);
+        assert_eq!(headers[header::CACHE_CONTROL], "public");
+        assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+        let mut headers = HeaderMap::new();
+        dress(&mut headers, "1", true);
+        assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+        assert_eq!(headers[&REQUEST_ID], "1");
+        assert!(headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+    }
+}

@@ -1,0 +1,94 @@
+//! Disclosures by recipient, over all customers.
+//!
+//! In scope: one customer's share of the sums, adding shares up. Out of scope: keeping them. Trust: as the trail's.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use sharetrail_schemas::{Role, Timestamp};
+use utoipa::ToSchema;
+
+use super::concern::WatchedFinding;
+use crate::trail::Trail;
+
+/// What one organisation received, of all customers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[non_exhaustive]
+pub struct RecipientTotals {
+    /// The name by which the ledger knows it.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// What it is to the company.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String)]
+    pub role: Role,
+    /// Where it is established, ISO 3166-1.
+    pub country: String,
+    /// Disclosures to it, each of a series counted.
+    pub disclosures: u64,
+    /// Customers whose data it received.
+    pub customers: u64,
+    /// When it first received data.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
+    pub first: Timestamp,
+    /// When it last received data.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
+    pub last: Timestamp,
+    /// What is the matter with these disclosures.
+    pub concerns: u64,
+    /// Whether the ledger's registry knows it.
+    pub registered: bool,
+}
+
+/// What one organisation received of one customer.
+pub(super) struct Share(RecipientTotals);
+
+impl Share {
+    /// Adds this share to the sums.
+    pub(super) fn add_to<'a>(&'a self, totals: &mut BTreeMap<&'a str, RecipientTotals>) {
+        let ours = &self.0;
+        let Some(sum) = totals.get_mut(ours.id.as_str()) else {
+            totals.insert(&ours.id, ours.clone());
+            return;
+        };
+        if ours.last > sum.last {
+            // As told last.
+            (sum.name, sum.role, sum.country) = (ours.name.clone(), ours.role, ours.country.clone());
+        }
+        sum.disclosures = sum.disclosures.saturating_add(ours.disclosures);
+        sum.customers += ours.customers;
+        sum.first = sum.first.min(ours.first);
+        sum.last = sum.last.max(ours.last);
+        sum.concerns += ours.concerns;
+    }
+}
+
+/// The shares of one customer's trail, in which these are the findings.
+pub(super) fn sums(trail: &Trail, findings: &[WatchedFinding]) -> Vec<Share> {
+    let concerns_about = |id: &str| {
+        let about = |finding: &&WatchedFinding| finding.recipient.as_ref().is_some_and(|one| one.id == id);
+        findings.iter().filter(about).count() as u64
+    };
+    let shares = trail.recipients().into_iter().map(|received| {
+        Share(RecipientTotals {
+            concerns: concerns_about(&received.id),
+            id: received.id,
+            name: received.name,
+            role: received.role,
+            country: received.country,
+            disclosures: received.disclosures,
+            customers: 1,
+            first: received.first,
+            last: received.last,
+            registered: false,
+        })
+    });
+    shares.collect()
+}
+
+fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}

@@ -1,0 +1,397 @@
+#!/usr/bin/env python3
+"""The pages in a real browser, as each role.
+
+    pages.py URL CHECK [--folder DIR] [--shots DIR]
+
+URL is that of a demonstration's server. CHECK is the name of one check below, without `check_`. It needs selenium, the file
+axe.min.js of the package axe-playwright-python, chromium and chromedriver. What is wrong is told one fault a line, and the
+exit code is 1 then.
+"""
+
+import argparse, json, pathlib, shutil, sys, time, urllib.error, urllib.request
+
+import axe_playwright_python
+from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+AXE = (pathlib.Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+CUSTOMER, ASKING, ERASED, STRANGER = "customer-417", "customer-101", "customer-388", "customer-512"
+CUSTOMER_PAGES = ["/me", "/me/sharing", "/me/timeline", "/me/recipients/mailhouse.example", "/me/choices", "/me/requests",
+                  "/me/proof", "/me/download/report"]
+OFFICER_PAGES = ["/officer", "/officer/findings", "/officer/recipients"]
+OPEN_PAGES = ["/", "/auditor", "/signin", "/verifier.html", "/no-such-page"]
+SIZES = [(320, 740), (768, 1024), (1280, 900)]
+
+
+class Browser:
+    """One browser, signed in as one role."""
+
+    def __init__(self, url, who=None, scripts=True, dark=False):
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]:
+            options.add_argument(argument)
+        if dark:
+            options.add_argument("--force-dark-mode")
+            options.add_argument("--blink-settings=preferredColorScheme=0")
+        if not scripts:
+            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.url, self.faults = url, []
+        self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+        if dark:
+            self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia",
+                                        {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+        if who:
+            self.sign_in(who)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.driver.quit()
+
+    def fault(self, text):
+        self.faults.append(text)
+
+    def go(self, path):
+        self.driver.get(self.url + path)
+
+    def all(self, selector):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self):
+        return self.one("body").text
+
+    def sign_in(self, who):
+        """By the issuer's page, as a person would."""
+        self.go("/signin?to=/")
+        for way in [f"[data-who='{who}']", f"button[value='{who}']", f"a[href*='{who}']"]:
+            found = self.all(way)
+            if found:
+                found[0].click()
+                self.wait(lambda: "/demo/issuer" not in self.driver.current_url, "the issuer leads back")
+                return
+        raise SystemExit(f"the issuer's page offers no {who}: {self.text()}")
+
+    def wait(self, is_so, what, seconds=20):
+        try:
+            WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda _: is_so())
+        except Exception:
+            raise SystemExit(f"waited in vain: {what}; the page at {self.driver.current_url} says:\n{self.text()}")
+
+    def resize(self, width, height):
+        # Headless windows have a least width; the metrics of the device have none.
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                    {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+
+    def look(self, path, shots=None, name=""):
+        """All that holds for every page."""
+        for width, height in SIZES:
+            self.resize(width, height)
+            self.go(path)
+            wide = self.driver.execute_script(
+                "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
+            if wide > 0:
+                self.fault(f"{path} at {width} px: {wide} px too wide")
+            if shots:
+                tall = self.driver.execute_script("return document.documentElement.scrollHeight")
+                self.resize(width, min(tall, 6000))
+                file = f"{name}{path.strip('/').replace('/', '_') or 'start'}-{width}.png"
+                self.driver.save_screenshot(str(shots / file))
+                self.resize(width, height)
+        self.accessible(path)
+        headings = len(self.all("h1"))
+        if headings != 1:
+            self.fault(f"{path}: {headings} headings of the first level")
+
+    def accessible(self, path):
+        self.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        self.driver.execute_script(AXE)
+        found = self.driver.execute_async_script(
+            "const done = arguments[0]; axe.run(document, {runOnly: ['wcag2a','wcag2aa','wcag21a','wcag21aa','wcag22aa',"
+            "'best-practice']}).then(r => done(r.violations), e => done([{id: String(e), nodes: []}]))")
+        for one in found:
+            places = "; ".join(" ".join(map(str, node["target"])) for node in one["nodes"][:3])
+            self.fault(f"{path}: {one['id']}: {one.get('help', '')}: {places}")
+
+    def console(self, path):
+        """What the browser complained about, but for the page that is not there."""
+        for entry in self.driver.get_log("browser"):
+            if entry["level"] == "SEVERE" and "404" not in entry["message"]:
+                self.fault(f"{path}: {entry['message']}")
+
+    def strangers(self):
+        """Requests to any other host."""
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                asked = message["params"]["request"]["url"]
+                if not asked.startswith((self.url, "data:", "chrome", "blob:", "about:")):
+                    self.fault(f"asked another host: {asked}")
+
+
+def fetch(url, token=None, data=None, media="application/json"):
+    """Status and text of an answer."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if data is not None:
+        headers["Content-Type"] = media
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data, headers=headers)) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def token(url, who):
+    return fetch(f"{url}/demo/token/{who}")[1].strip()
+
+
+def service(url):
+    return fetch(f"{url}/demo/service-token")[1].strip()
+
+
+def until(is_so, what, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if is_so():
+            return
+        time.sleep(0.5)
+    raise SystemExit(f"waited in vain: {what}")
+
+
+def sweep(arguments, dark):
+    """Every page as each role: accessible, nothing too wide, no complaint, no other host."""
+    faults, shots = [], arguments.shots
+    name = "dark-" if dark else ""
+    roles = [(None, OPEN_PAGES), (CUSTOMER, CUSTOMER_PAGES), (ERASED, ["/me", "/me/timeline", "/me/sharing", "/me/proof"]),
+             (STRANGER, ["/me", "/me/sharing", "/me/choices", "/me/proof"]), ("officer", OFFICER_PAGES)]
+    for who, pages in roles:
+        with Browser(arguments.url, who, dark=dark) as browser:
+            for path in pages:
+                browser.look(path, shots, f"{name}{who or 'nobody'}-")
+                browser.console(path)
+            browser.strangers()
+            faults += [f"as {who}: {fault}" for fault in browser.faults]
+    return faults
+
+
+def check_light(arguments):
+    return sweep(arguments, dark=False)
+
+
+def check_dark(arguments):
+    return sweep(arguments, dark=True)
+
+
+def check_without_scripts(arguments):
+    """Everything but the proof works without JavaScript."""
+    faults = []
+    with Browser(arguments.url, CUSTOMER, scripts=False) as browser:
+        for path in CUSTOMER_PAGES:
+            browser.go(path)
+            if not browser.all("main h1"):
+                faults.append(f"{path}: no heading")
+        browser.go("/me/proof")
+        if "verifier.html" not in browser.driver.page_source:
+            faults.append("/me/proof: no other way is told")
+        browser.go("/me/choices")
+        boxes = browser.all("main input[type=checkbox]:not([disabled])")
+        if not boxes:
+            return faults + ["/me/choices: nothing to choose"]
+        before = boxes[0].is_selected()
+        name = boxes[0].get_attribute("id")
+        click(browser, boxes[0])
+        click(browser, browser.one("main form button[type=submit], main form button:not([type])"))
+        browser.go("/me/choices")
+        after = browser.one(f"#{name}").is_selected()
+        if after == before:
+            faults.append("/me/choices: what was chosen is not kept")
+    return faults
+
+
+def click(browser, element):
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    element.click()
+
+
+def check_choices(arguments):
+    """A choice that is withdrawn blocks the next share; one made against it becomes a finding."""
+    url, asked = arguments.url, {"customer": ASKING, "recipient": "mailhouse.example", "purpose": "dpv:DirectMarketing",
+                                 "categories": ["pd:Name"]}
+    key = service(url)
+
+    def allowed():
+        status, text = fetch(f"{url}/v1/authorize", key, json.dumps(asked).encode())
+        assert status == 200, text
+        return json.loads(text)["allowed"]
+
+    if not allowed():
+        return ["the story's consent does not allow to share"]
+    with Browser(url, ASKING) as browser:
+        browser.go("/me/choices")
+        boxes = [box for box in browser.all("main input[type=checkbox]:not([disabled])")
+                 if "dpv:DirectMarketing" in (box.get_attribute("value") or "") + (box.get_attribute("name") or "")]
+        if not boxes or not boxes[0].is_selected():
+            return ["/me/choices: no ticked box for direct marketing"]
+        click(browser, boxes[0])
+        click(browser, browser.one("main form button[type=submit], main form button:not([type])"))
+        if allowed():
+            return ["the withdrawn choice still allows to share"]
+    event = {"specversion": "1.0", "id": "against", "source": "https://shop.example/campaigns",
+             "type": "org.sharetrail.data.shared.v1", "subject": ASKING, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+             "data": {"recipient": {"id": "mailhouse.example", "name": "Campaign mail house", "role": "processor", "country": "IE"},
+                      "categories": ["pd:Name"], "purposes": ["dpv:DirectMarketing"], "legal_basis": "eu-gdpr:A6-1-a"}}
+    time.sleep(1.1)
+    event["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    status, text = fetch(f"{url}/v1/events?wait=sealed", key, json.dumps(event).encode(), "application/cloudevents+json")
+    if status != 200:
+        return [f"the share was not recorded: {status} {text}"]
+    mine = lambda: json.loads(fetch(f"{url}/v1/me/trail", token(url, ASKING))[1])["events"]
+    until(lambda: any(one["id"] == "against" and one["findings"] for one in mine()), "the customer sees the finding", 20)
+    officers = lambda: fetch(f"{url}/v1/officer/findings", token(url, "officer"))[1]
+    until(lambda: ASKING in officers(), "the officer sees the finding", 20)
+    return []
+
+
+def check_deletion(arguments):
+    """A deletion that is asked for is decided, and the dossier shows it."""
+    url = arguments.url
+    with Browser(url, ASKING) as browser:
+        browser.go("/me/requests")
+        browser.one("main input[value=erasure]").click()
+        for box in browser.all("main form input[type=checkbox]"):
+            if not box.is_selected():
+                click(browser, box)
+        click(browser, browser.one("main form button[type=submit], main form button:not([type])"))
+    with Browser(url, "officer") as browser:
+        browser.wait(lambda: has_request(browser), "the officer sees the request", 30)
+        form = [form for form in browser.all("main form[action*='/officer/requests/']")
+                if "erasure" in form.get_attribute("outerHTML").lower() or "delet" in form.get_attribute("outerHTML").lower()][0]
+        for box in form.find_elements(By.CSS_SELECTOR, "input[type=checkbox]"):
+            click(browser, box)
+        for area in form.find_elements(By.CSS_SELECTOR, "textarea, input[type=text]"):
+            area.send_keys("as asked")
+        grant = form.find_elements(By.CSS_SELECTOR, "button[value=true], button[value=grant], button[value=granted]")
+        radios = form.find_elements(By.CSS_SELECTOR, "input[type=radio][value=true], input[type=radio][value=grant], "
+                                                     "input[type=radio][value=granted]")
+        if radios:
+            click(browser, radios[0])
+            grant = form.find_elements(By.CSS_SELECTOR, "button")
+        click(browser, grant[0])
+    dossier = lambda: json.loads(fetch(f"{url}/v1/me/dossier", token(url, ASKING))[1])
+    until(lambda: "erasure" in json.dumps(dossier()), "the dossier shows the erasure")
+    with Browser(url, ASKING) as browser:
+        browser.go("/me/proof")
+        browser.wait(lambda: verdict(browser) is not None, "the proof ends", 60)
+        if verdict(browser) != "checks-out":
+            return [f"the proof of an erased customer says {verdict(browser)}: {browser.text()}"]
+    return []
+
+
+def has_request(browser):
+    browser.go("/officer")
+    return any(word in browser.text().lower() for word in ["deletion", "erasure", "delete"])
+
+
+def verdict(browser):
+    found = browser.all("#proof [data-verdict], #proof[data-verdict]")
+    return found[0].get_attribute("data-verdict") if found else None
+
+
+def check_proof(arguments):
+    """The proof checks out; a byte changed on the server's disk turns it to altered; a history that was swapped is seen."""
+    url = arguments.url
+    with Browser(url, CUSTOMER) as browser:
+        browser.go("/me/proof")
+        browser.wait(lambda: verdict(browser) is not None, "the proof ends", 60)
+        if verdict(browser) != "checks-out":
+            return [f"the proof says {verdict(browser)}: {browser.text()}"]
+        if arguments.shots:
+            browser.driver.save_screenshot(str(arguments.shots / "proof-checks-out.png"))
+        browser.accessible("/me/proof, checked")
+        browser.go("/me/proof")
+        browser.wait(lambda: verdict(browser) is not None, "the proof ends again", 60)
+        if verdict(browser) != "checks-out":
+            return [f"the second visit says {verdict(browser)}: {browser.text()}"]
+        alter(arguments.folder, json.loads(fetch(f"{url}/v1/me/dossier", token(url, CUSTOMER))[1]))
+        browser.go("/me/proof")
+        browser.wait(lambda: verdict(browser) is not None, "the proof of what was altered ends", 60)
+        if arguments.shots:
+            browser.driver.save_screenshot(str(arguments.shots / "proof-altered.png"))
+        if verdict(browser) != "altered":
+            return [f"a byte was changed on the disk, and the proof says {verdict(browser)}: {browser.text()}"]
+        return browser.faults
+
+
+def alter(folder, dossier):
+    """Changes the last byte of one of the customer's entries, in the archive as it lies."""
+    import base64
+    entry = base64.b64decode(dossier["generations"][0]["events"][3]["entry"])
+    for file in sorted(pathlib.Path(folder).rglob("entries/**/*")):
+        if file.is_file() and entry in (held := file.read_bytes()):
+            at = held.index(entry) + len(entry) - 1
+            with open(file, "r+b") as opened:
+                opened.seek(at)
+                opened.write(bytes([held[at] ^ 1]))
+            return
+    raise SystemExit(f"no file under {folder} holds the entry")
+
+
+def check_offline(arguments):
+    """The self-contained page from disk, without any network: a good dossier and an altered one."""
+    url, folder = arguments.url, pathlib.Path(arguments.folder)
+    files = {"page.html": fetch(f"{url}/verifier.html")[1], "policy": fetch(f"{url}/policy")[1],
+             "good.json": fetch(f"{url}/v1/me/dossier", token(url, CUSTOMER))[1]}
+    files["bad.json"] = files["good.json"].replace("2025-05-02", "2025-09-02", 1)
+    if files["bad.json"] == files["good.json"]:
+        return ["the dossier lacks the date that is altered"]
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with Browser(url) as browser:
+        browser.driver.execute_cdp_cmd("Network.enable", {})
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["http://*", "https://*"]})
+        for name, wanted in [("good.json", "checks-out"), ("bad.json", "altered")]:
+            browser.driver.get((folder / "page.html").as_uri())
+            inputs = browser.all("input[type=file]")
+            for element in inputs:
+                is_policy = "policy" in (element.get_attribute("id") or "")
+                element.send_keys(str(folder / ("policy" if is_policy else name)))
+            for button in browser.all("button"):
+                if button.is_displayed() and button.is_enabled() and "check" in button.text.lower():
+                    button.click()
+                    break
+            browser.wait(lambda: browser.all("[data-verdict]"), "the page says something", 60)
+            said = browser.one("[data-verdict]").get_attribute("data-verdict")
+            if said != wanted:
+                browser.fault(f"{name}: {said}, expected {wanted}")
+        browser.accessible("the self-contained page")
+        browser.console("the self-contained page")
+        return browser.faults
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    checks = [name.removeprefix("check_") for name in globals() if name.startswith("check_")]
+    parser.add_argument("url")
+    parser.add_argument("check", choices=checks)
+    parser.add_argument("--folder", help="the server's folder, for what is altered on the disk")
+    parser.add_argument("--shots", type=pathlib.Path, help="where pictures of the pages are put")
+    arguments = parser.parse_args()
+    if arguments.shots:
+        arguments.shots.mkdir(parents=True, exist_ok=True)
+    faults = globals()[f"check_{arguments.check}"](arguments)
+    for fault in faults:
+        print(fault)
+    print(f"{arguments.check}: {len(faults)} faults")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
