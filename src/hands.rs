@@ -5,7 +5,7 @@
 //! rights of the process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sharetrail_consumers::Shelf;
@@ -70,7 +70,15 @@ impl EngineHands {
         if let Some(publisher) = known.get(producer) {
             return Ok(Arc::clone(publisher));
         }
-        let opened = Arc::new(self.open(producer).map_err(failed)?);
+        let opened = self.open(producer).map_err(|error| match error {
+            // No valid key of the producer lies here: a client's certificate may name anybody.
+            PublishError::Ledger(LedgerError::Invalid(reason)) => {
+                tracing::warn!(target: "http", %producer, %reason, "nobody signs for a producer here");
+                HandsError::UnknownProducer(producer.clone())
+            }
+            error => failed(error),
+        })?;
+        let opened = Arc::new(opened);
         known.insert(producer.clone(), Arc::clone(&opened));
         Ok(opened)
     }
@@ -84,9 +92,14 @@ impl EngineHands {
         Publisher::open_remote(&Arc::new(remote))
     }
 
-    fn forget(&self, producer: &Name) {
+    /// Lets go of a publisher that has stopped, unless another one has taken its place.
+    fn forget(&self, producer: &Name, stopped: &Arc<Publisher>) {
         let mut publishers = self.publishers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = publishers.as_mut() {
+        if let Some(known) = publishers.as_mut()
+            && known
+                .get(producer)
+                .is_some_and(|found| Arc::ptr_eq(found, stopped))
+        {
             known.remove(producer);
         }
     }
@@ -117,11 +130,14 @@ impl Hands for EngineHands {
             Ok(publisher) => publisher,
             Err(error) => return Recording::refused(error),
         };
-        match publisher.publish_json(content) {
-            Ok(pending) => follow(self.engine.ledger().clone(), pending),
+        match publisher.publish_json(content.clone()) {
+            Ok(pending) => {
+                let ledger = self.engine.ledger().clone();
+                follow(ledger, Arc::downgrade(&publisher), content, pending)
+            }
             Err(error) => {
                 // One that has stopped does not start again; the next event gets another.
-                self.forget(producer);
+                self.forget(producer, &publisher);
                 Recording::refused(failed(error))
             }
         }
@@ -146,7 +162,10 @@ impl Hands for EngineHands {
 }
 
 /// Waits for an event on a task of the runtime that this is called in, so that it goes on when nobody waits any more.
-fn follow(ledger: Ledger, mut pending: Pending) -> Recording {
+///
+/// One that is rejected is handed in once more: a producer that knows a customer from before an erasure learns by a
+/// rejection that they have another label since, and whoever was told "accepted" does not wait for that.
+fn follow(ledger: Ledger, publisher: Weak<Publisher>, content: Vec<u8>, mut pending: Pending) -> Recording {
     let (tell_accepted, accepted) = oneshot::channel();
     let (tell_sealed, sealed) = oneshot::channel();
     tokio::spawn(async move {
@@ -154,7 +173,13 @@ fn follow(ledger: Ledger, mut pending: Pending) -> Recording {
         match pending.accepted().await {
             Ok(outcome) => {
                 let _ = tell_accepted.send(Ok(accepted_as(&outcome)));
-                let done = match pending.sealed().await {
+                let mut sealed = pending.sealed().await;
+                if let Err(PublishError::Rejected { .. }) = &sealed
+                    && let Some(again) = again(&publisher, content).await
+                {
+                    sealed = again;
+                }
+                let done = match sealed {
                     Ok(receipt) => proven(ledger, receipt).await,
                     Err(error) => Err(failed(error)),
                 };
@@ -171,6 +196,16 @@ fn follow(ledger: Ledger, mut pending: Pending) -> Recording {
     Recording {
         accepted: Box::pin(async move { accepted.await.unwrap_or_else(|_| Err(stopped())) }),
         sealed: Box::pin(async move { sealed.await.unwrap_or_else(|_| Err(stopped())) }),
+    }
+}
+
+/// Hands a content in once more; nothing where the server is ending.
+async fn again(publisher: &Weak<Publisher>, content: Vec<u8>) -> Option<Result<Receipt, PublishError>> {
+    let publisher = publisher.upgrade()?;
+    let handed_in = tokio::task::spawn_blocking(move || publisher.publish_json(content)).await;
+    match handed_in.ok()? {
+        Ok(pending) => Some(pending.sealed().await),
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -251,25 +286,36 @@ fn failed(error: PublishError) -> HandsError {
         PublishError::Conflict { .. } | PublishError::Erased { .. } => HandsError::Conflict(text),
         PublishError::Rejected { reason } => HandsError::Rejected(reason),
         PublishError::Stopped { reason } => HandsError::Stopped(reason),
+        PublishError::Ledger(inner) if passes(&inner) => HandsError::Stopped(text),
         _ => HandsError::Failed(text),
     }
 }
 
-fn told(error: impl Into<Told>) -> HandsError {
-    HandsError::Failed(error.into().0)
+/// Whether the same may go through later.
+fn passes(error: &LedgerError) -> bool {
+    error.is_transient() || error.is_locked()
 }
 
-/// An error's text.
-struct Told(String);
+fn told(error: impl Into<Told>) -> HandsError {
+    error.into().0
+}
+
+/// What an error comes to.
+struct Told(HandsError);
 
 impl From<LedgerError> for Told {
     fn from(error: LedgerError) -> Self {
-        Self(error.to_string())
+        let text = error.to_string();
+        Self(if passes(&error) {
+            HandsError::Stopped(text)
+        } else {
+            HandsError::Failed(text)
+        })
     }
 }
 
 impl From<sharetrail_consumers::ConsumerError> for Told {
     fn from(error: sharetrail_consumers::ConsumerError) -> Self {
-        Self(error.to_string())
+        Self(HandsError::Failed(error.to_string()))
     }
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 /// The form of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Journal {
-    /// Nothing is told.
+    /// Only what went wrong on this host is told, for people.
     #[default]
     Off,
     /// One line a request, for people.
@@ -19,7 +19,15 @@ pub(crate) enum Journal {
 
 /// Begins to tell; once in a process.
 pub(crate) fn start(form: Journal) -> anyhow::Result<()> {
-    let filter = || EnvFilter::try_from_env("SHARETRAIL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let least = if form == Journal::Off { "error" } else { "info" };
+    let filter = || {
+        let asked = EnvFilter::try_from_env("SHARETRAIL_LOG").unwrap_or_else(|_| EnvFilter::new(least));
+        // These would print the heads of requests to the provider, with what is secret in them.
+        let silent = ["ureq=off", "rustls=off"]
+            .into_iter()
+            .filter_map(|rule| rule.parse().ok());
+        silent.fold(asked, EnvFilter::add_directive)
+    };
     let lines = || {
         tracing_subscriber::fmt()
             .with_env_filter(filter())
@@ -27,8 +35,7 @@ pub(crate) fn start(form: Journal) -> anyhow::Result<()> {
             .with_target(true)
     };
     let started = match form {
-        Journal::Off => Ok(()),
-        Journal::Text => lines().with_ansi(false).try_init(),
+        Journal::Off | Journal::Text => lines().with_ansi(false).try_init(),
         Journal::Json => lines().json().flatten_event(true).try_init(),
     };
     started.map_err(|error| anyhow!("cannot begin the journal: {error}"))

@@ -99,6 +99,8 @@ pub(crate) fn serve(
 ) -> anyhow::Result<()> {
     let engine = Arc::new(Engine::serve(ledger, &HostOptions::shared(serving.peers))?);
     let shelf = Arc::new(Shelf::new(ledger, store_kind(ledger)?));
+    // Before anybody asks: whoever asks first would wait for all of it.
+    shelf.catch_up()?;
     let watch = Watch::new(ledger, engine.vault(), &shelf);
     let hands = Arc::new(EngineHands::new(&engine, &shelf));
     let server = HttpServer::open(HttpOptions {

@@ -167,6 +167,9 @@ pub(crate) fn finding(finding: &Finding) -> String {
             format!("after consent was withdrawn, on {}", date(*withdrawn))
         }
         Finding::WithoutConsent { why } => format!("without consent: {}", no_consent(*why)),
+        Finding::AgainstChoice { refused } => {
+            format!("against the customer's choice: refused on {}", date(*refused))
+        }
         _ => "not in order".to_owned(),
     }
 }

@@ -19,13 +19,25 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 fn fuzz(token: Option<&str>) {
     let python = env::var_os("SHARETRAIL_SCHEMATHESIS_PYTHON");
     let python = python.expect("SHARETRAIL_SCHEMATHESIS_PYTHON must name a Python that has schemathesis");
-    let examples = if env::var_os("SHARETRAIL_QUICK").is_some() { "5" } else { "30" };
+    let examples = if env::var_os("SHARETRAIL_QUICK").is_some() {
+        "5"
+    } else {
+        "30"
+    };
     let server = Server::demo();
     let mut command = Command::new(python);
     command
         .args(["-m", "schemathesis.cli", "run"])
         .arg(format!("{}/openapi.json", server.url()))
-        .args(["--checks", CHECKS, "--max-examples", examples, "--seed", "417", "--no-color"])
+        .args([
+            "--checks",
+            CHECKS,
+            "--max-examples",
+            examples,
+            "--seed",
+            "417",
+            "--no-color",
+        ])
         // A stream has no end that a fuzzer could wait for.
         .args(["--exclude-path", "/v1/me/stream", "--request-timeout", "20"])
         .current_dir(server.folder());

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use support::{PROGRAM, World, list, run};
+use support::server::Server;
+use support::{PROGRAM, World, list, run, text_of};
 
 const LINES_MAX: usize = 120;
 
@@ -35,6 +36,14 @@ fn walk(readme: &str) -> &str {
     walks.next().expect("the README walks through the commands")
 }
 
+/// The commands of the walk with curl.
+fn walk_with_curl(readme: &str) -> &str {
+    let mut walks = blocks(readme, "sh")
+        .into_iter()
+        .filter(|block| block.contains("\ncurl "));
+    walks.next().expect("the README walks through the API with curl")
+}
+
 /// The folder of the programs that are tested.
 fn programs() -> &'static Path {
     Path::new(PROGRAM).parent().expect("a program lies in a folder")
@@ -47,10 +56,38 @@ fn the_readme_is_short() {
 }
 
 #[test]
-fn the_example_in_the_readme_is_the_one_that_is_built() {
+fn the_lines_of_rust_in_the_readme_are_built() {
     let (readme, example) = (readme(), read("examples/publish.rs"));
-    assert_eq!(blocks(&readme, "rust"), [example.as_str()]);
-    assert!(example.lines().count() < 40);
+    let mut body = String::new();
+    for line in example.lines() {
+        body.push_str(line.strip_prefix("    ").unwrap_or(line));
+        body.push('\n');
+    }
+    let shown = blocks(&readme, "rust");
+    assert!(!shown.is_empty());
+    for lines in shown {
+        assert!(body.contains(lines), "not in examples/publish.rs:\n{lines}");
+    }
+}
+
+/// The fault: the picture of the output is of a program that was.
+#[test]
+fn the_picture_in_the_readme_is_what_the_demonstration_tells() {
+    let (readme, world) = (readme(), World::new());
+    let told = world.text(&["demo", "--story"]).exits(0).stdout;
+    let told: Vec<&str> = told.lines().collect();
+    let shown = blocks(&readme, "");
+    let picture = shown
+        .iter()
+        .find(|block| block.starts_with("Trail of "))
+        .expect("the README shows what is told");
+    // The links are told by the server alone, which tests of their own look at.
+    for line in picture
+        .lines()
+        .filter(|line| *line != "…" && !line.starts_with("  as "))
+    {
+        assert!(told.contains(&line), "nothing tells: {line}");
+    }
 }
 
 #[test]
@@ -89,8 +126,18 @@ fn the_commands_in_the_readme_exist() {
                 continue;
             }
             let command = words.next().expect("a command");
-            let help = world.text(&[command, "--help"]).exits(0).stdout;
-            for flag in words.filter(|word| word.starts_with('-') && word.len() > 1) {
+            let words: Vec<&str> = words.collect();
+            // Only `keys` has commands of its own.
+            let own = words.first().filter(|_| command == "keys");
+            let asked: Vec<&str> = [Some(command), own.copied(), Some("--help")]
+                .into_iter()
+                .flatten()
+                .collect();
+            let help = world.text(&asked).exits(0).stdout;
+            for flag in words
+                .iter()
+                .filter(|word| word.starts_with("--") || (word.starts_with('-') && word.len() == 2))
+            {
                 assert!(help.contains(flag), "{command} has no {flag}");
             }
             count += 1;
@@ -119,4 +166,27 @@ fn the_walk_in_the_readme_can_be_walked() {
     assert!(!walked.stdout.is_empty());
     let dossier = world.path("work").join("customer-42.dossier");
     assert!(dossier.is_file(), "{walked:#?}");
+}
+
+/// The fault: who reads the README first cannot do what it says.
+#[test]
+fn the_walk_with_curl_can_be_walked() {
+    let (readme, server) = (readme(), Server::demo());
+    let walk = walk_with_curl(&readme);
+    let usual = "http://127.0.0.1:8433";
+    let build = "cargo run --release --";
+    assert!(walk.contains(usual) && walk.contains(build), "{walk}");
+    let walk = walk
+        .replace(usual, server.url())
+        .replace(build, &text_of(Path::new(PROGRAM)));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-euc", &walk])
+        .current_dir(folder.path())
+        .env_remove("http_proxy")
+        .env_remove("SHARETRAIL_LEDGER");
+    let walked = run(&mut shell).exits(0);
+    assert!(walked.stdout.contains("\"recorded\":1"), "{walked:#?}");
+    assert_eq!(server.end(), Some(0));
 }

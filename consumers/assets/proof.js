@@ -42,9 +42,10 @@
     static parsed(text) {
       try {
         const value = JSON.parse(text ?? 'null');
-        const isOurs =
-          value?.version === 1 && typeof value.policy === 'object' && typeof value.shards === 'object';
-        return isOurs ? value : null;
+        const isLog = ({ size, root: text }) => /^[0-9]{1,19}$/.test(size) && parts.unhash(text) !== null;
+        const isShard = ({ record, mapLog }) => isLog(record) && isLog(mapLog);
+        const isOurs = value?.version === 1 && typeof value.policy.site === 'string';
+        return isOurs && Object.values(value.shards).every(isShard) ? value : null;
       } catch {
         return null;
       }
@@ -59,14 +60,20 @@
       }
     }
 
-    forget() {
+    /** What is remembered of other ledgers at this address goes. */
+    forgetOthers() {
       try {
-        for (const key of [this.key, ...this.others]) localStorage.removeItem(key);
+        for (const key of this.others) localStorage.removeItem(key);
       } catch {
         this.isAvailable = false;
       }
-      this.value = null;
       this.others = [];
+    }
+
+    forget() {
+      this.others.push(this.key);
+      this.value = null;
+      this.forgetOthers();
     }
   }
 
@@ -187,9 +194,11 @@
   /** Why the policy is not the one that was agreed on; null where it is. */
   function policyFault(state) {
     const { memory, siteHash, policy } = state;
-    if (policy.from !== 'site') return null;
+    if (policy.from !== 'site' || state.isAccepted) return null;
     if (memory.value !== null) {
-      const isSame = memory.value.policy.site === siteHash;
+      // A file's policy that was too long to keep is not the site's: then the person is to choose again.
+      const { from, site } = memory.value.policy;
+      const isSame = from === 'site' && site === siteHash;
       return isSame
         ? null
         : fault('PolicyChanged', 'the policy', `its SHA-256 was ${memory.value.policy.site}`);
@@ -207,7 +216,8 @@
     if (memory.value === null) return found;
     if (changed === null) {
       const isSame = memory.value.policy.site === state.siteHash;
-      found.lines.push(isSame ? texts.memory.policySame : texts.memory.policyKept);
+      const other = state.isAccepted ? texts.memory.policyAccepted : texts.memory.policyKept;
+      found.lines.push(isSame ? texts.memory.policySame : other);
     }
     for (const facts of result.facts?.shards ?? []) {
       if (facts.record === null || facts.mapLog === null) continue;
@@ -254,14 +264,15 @@
   }
 
   function memoryCard(state, found, isKept) {
-    const { memory, wasFirst, since } = state;
+    const { memory, isFirst, since } = state;
     const lines = [];
     if (!memory.isAvailable) lines.push(texts.memory.none);
-    else if (wasFirst && isKept) lines.push(texts.memory.first);
+    else if (isFirst && isKept) lines.push(texts.memory.first);
     if (since) lines.push(texts.memory.since(momentText(since, words.language)));
     lines.push(...found.lines);
     if (memory.isAvailable && !isKept && !state.isOwnFile) lines.push(texts.memory.notKept);
-    const isChange = found.faults.some(({ kind }) => kind === 'PolicyChanged' || kind === 'OtherLedger');
+    const isChange =
+      state.isGood && found.faults.some(({ kind }) => kind === 'PolicyChanged' || kind === 'OtherLedger');
     const accept = isChange ? button(texts.accept, () => start({ isAccepted: true }), false) : null;
     const hasSome = memory.isAvailable && (memory.value !== null || memory.others.length > 0);
     const forget = hasSome ? button(texts.forget, () => forgetAll(memory)) : null;
@@ -308,17 +319,23 @@
     };
   }
 
+  function showResult(result) {
+    progress.end(result);
+    const again = element(
+      'div',
+      { class: 'vf-actions actions' },
+      button(texts.again, () => start()),
+    );
+    verifier.render(place, result, { words, after: [again] });
+  }
+
   function showEnding(ending) {
-    if (!(ending instanceof Ending)) throw ending;
+    if (!(ending instanceof Ending)) {
+      showResult(verifier.failure(ending));
+      return;
+    }
     if (ending.kind === 'Damaged' || ending.kind === 'NoEvidence') {
-      const result = endedResult(ending);
-      progress.end(result);
-      const again = element(
-        'div',
-        { class: 'vf-actions actions' },
-        button(texts.again, () => start()),
-      );
-      verifier.render(place, result, { words, after: [again] });
+      showResult(endedResult(ending));
       return;
     }
     progress.body.hidden = true;
@@ -380,7 +397,7 @@
     progress.say(words.progress.dossier);
     const bytes = chosen.dossier?.bytes ?? (await fetched(root.dataset.dossier, 'application/json'));
     const isOwnFile = chosen.dossier !== null;
-    const wasFirst = memory.value === null && memory.others.length === 0;
+    const isFirst = memory.value === null;
     const since = memory.value?.seen ?? null;
     return {
       site,
@@ -389,24 +406,16 @@
       policy,
       bytes,
       isOwnFile,
-      wasFirst,
+      isFirst,
       since,
     };
-  }
-
-  /** The person said that the site's policy may be another: what is remembered of the old one is overwritten. */
-  function agree(state) {
-    const { memory, siteHash } = state;
-    if (memory.value !== null)
-      memory.value = { ...memory.value, policy: { ...memory.value.policy, site: siteHash } };
-    else memory.forget();
   }
 
   async function checkOnce(mine, { isAccepted = false } = {}) {
     place.replaceChildren();
     const state = await prepared();
     if (mine !== run) return;
-    if (isAccepted) agree(state);
+    state.isAccepted = isAccepted;
     const tell = (stage) => mine === run && progress.tell(stage);
     const checked = await verifier.verify(state.bytes, state.policy.bytes, { tell });
     if (mine !== run) return;
@@ -414,8 +423,12 @@
     const found = await compare(state, checked);
     if (mine !== run) return;
     const result = verifier.forPeople(withFaults(checked, found.faults));
-    const isKept = checked.verdict === 'checks-out' && found.faults.length === 0 && !state.isOwnFile;
-    if (isKept) state.memory.keep(remembered(state, checked));
+    state.isGood = checked.verdict === 'checks-out';
+    const isKept = state.isGood && found.faults.length === 0 && !state.isOwnFile;
+    if (isKept) {
+      state.memory.keep(remembered(state, checked));
+      if (isAccepted) state.memory.forgetOthers();
+    }
     progress.end(result);
     const { policy } = state;
     const after = [memoryCard(state, found, isKept)];

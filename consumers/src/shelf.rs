@@ -24,6 +24,8 @@ pub struct Shelf {
     ledger: Ledger,
     kind: StoreKind,
     held: Mutex<Held>,
+    /// Whoever folds so that something is covered holds this.
+    covering: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -43,6 +45,7 @@ impl Shelf {
             ledger: ledger.clone(),
             kind,
             held: Mutex::default(),
+            covering: Mutex::default(),
         }
     }
 
@@ -51,6 +54,12 @@ impl Shelf {
     pub fn projections(&self) -> Result<Arc<Projections>, ConsumerError> {
         let mut held = self.held();
         held.asked = Some(Instant::now());
+        self.open(&mut held)
+    }
+
+    /// The same for whoever works beside the server, which keeps no other process from them for longer than that takes.
+    pub(crate) fn beside(&self) -> Result<Arc<Projections>, ConsumerError> {
+        let mut held = self.held();
         self.open(&mut held)
     }
 
@@ -84,6 +93,11 @@ impl Shelf {
         if folded()? > index.0 {
             return Ok(());
         }
+        // One at a time: a fold reads up to 16,384 leaves again, and covers what all who wait for it have recorded.
+        let _turn = self.covering.lock().unwrap_or_else(PoisonError::into_inner);
+        if folded()? > index.0 {
+            return Ok(());
+        }
         let done = open.catch_up(&|_, _| ())?;
         self.held().last = Some(done);
         match folded()? {
@@ -112,7 +126,10 @@ impl Shelf {
         if let Some(open) = held.projections.take() {
             match Arc::try_unwrap(open) {
                 // Closed under the lock: whoever opens them next finds them free.
-                Ok(projections) => drop(projections),
+                Ok(projections) => {
+                    take_notices(&mut held, &projections);
+                    drop(projections);
+                }
                 Err(in_use) => held.projections = Some(in_use),
             }
         }
@@ -120,7 +137,12 @@ impl Shelf {
 
     /// What was found and healed since the last call, one line each: to be shown to the operator.
     pub fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut self.held().notices)
+        let mut held = self.held();
+        // What was healed while somebody read is told too, though nothing has come since.
+        if let Some(open) = held.projections.clone() {
+            take_notices(&mut held, &open);
+        }
+        std::mem::take(&mut held.notices)
     }
 
     fn open(&self, held: &mut Held) -> Result<Arc<Projections>, ConsumerError> {

@@ -162,6 +162,13 @@ fn a_second_question_reads_no_archive() {
         categories: &[],
     };
     assert!(authorizer.authorize(&question).is_err());
+    // What was let go of is read again.
+    authorizer.forget(CUSTOMER);
+    let own = Question {
+        customer: CUSTOMER,
+        ..question
+    };
+    assert!(authorizer.authorize(&own).is_err());
     fs::rename(&aside, &sealed).unwrap();
     assert!(ask_about(&authorizer, "customer-2").allowed);
 }

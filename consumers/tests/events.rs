@@ -173,12 +173,12 @@ fn ask(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -
 fn send(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let headers: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let mut lines = String::new();
+    for (name, value) in headers {
+        lines.extend([name, ": ", value, "\r\n"]);
+    }
     let head = format!(
-        "{head} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        "{head} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{lines}\r\n",
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();

@@ -513,7 +513,8 @@ async function main(given) {
   const policy = fs.readFileSync(options['--policy']);
   if (flags.has('--alter')) return alter(verifier, file, policy, Number(options['--seed']));
   const subtle = flags.has('--own') ? { subtle: null } : {};
-  const result = await verifier.verify(fs.readFileSync(file), policy, subtle);
+  // As people are told it, which is also how `sharetrail verify` exits where a content cannot be opened.
+  const result = verifier.forPeople(await verifier.verify(fs.readFileSync(file), policy, subtle));
   const { verdict, faults } = result;
   if (flags.has('--json')) console.log(JSON.stringify(result, null, 2));
   else

@@ -60,15 +60,23 @@ impl Server {
 
     /// Where it answers, such as `http://127.0.0.1:40113`.
     pub(crate) fn url(&self) -> &str {
-        let policy = self.told["policy"].as_str().expect("it tells where its policy is");
-        policy.strip_suffix("/policy").expect("the policy lies at /policy")
+        let policy = self.told["policy"]
+            .as_str()
+            .expect("it tells where its policy is");
+        policy
+            .strip_suffix("/policy")
+            .expect("the policy lies at /policy")
     }
 
     /// The body of what lies at a path, open to all.
     pub(crate) fn fetch(&self, path: &str) -> String {
         let address = self.url().strip_prefix("http://").expect("it speaks plain HTTP");
         let mut stream = TcpStream::connect(address).expect("the server listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it takes requests");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .expect("it takes requests");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers text");
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");

@@ -21,7 +21,7 @@ import { Progress, button, element, momentText, render } from './render.js';
 import { sha256, sha512 } from './sha.js';
 import { includes, isConsistent, leafHash, treeRoot } from './tree.js';
 import { curvePointFor, labelInput, shardOfLabel, vrfOutput } from './vrf.js';
-import { forPeople, judge, verify } from './verdict.js';
+import { failure, forPeople, judge, verify } from './verdict.js';
 import { WORDS, wordsFor } from './words.js';
 
 const bytesParts = { base64, hex, isName, textOf, unbase64, unhash, unhex, utf8, sha256, sha512 };
@@ -46,6 +46,7 @@ globalThis.SharetrailVerifier = Object.freeze({
   verify,
   judge,
   forPeople,
+  failure,
   ...showing,
   parts: Object.freeze(parts),
 });

@@ -7,7 +7,7 @@
 import { hex, textOf } from './bytes.js';
 import { Progress, button, render } from './render.js';
 import { sha256 } from './sha.js';
-import { forPeople, verify } from './verdict.js';
+import { failure, forPeople, verify } from './verdict.js';
 import { wordsFor } from './words.js';
 
 /** Whether a file is likelier to be a policy than evidence: evidence is JSON. */
@@ -52,7 +52,8 @@ class VerifierPage {
         const bytes = new Uint8Array(await file.arrayBuffer());
         const is = part ?? (looksLikePolicy(bytes) ? 'policy' : 'evidence');
         this.files[is] = { name: file.name, bytes };
-        this.names[is].textContent = this.words.page.chosen(file.name, bytes.length);
+        // Where it was chosen, the browser shows its name already.
+        this.names[is].textContent = part === null ? this.words.page.chosen(file.name, bytes.length) : '';
       } catch {
         this.result.replaceChildren();
         this.progress.say(this.words.page.unreadable(file.name));
@@ -82,7 +83,7 @@ class VerifierPage {
     this.result.replaceChildren();
     this.progress.begin(this.words.progress.reading);
     const tell = (progress) => run === this.run && this.progress.tell(progress);
-    const result = forPeople(await verify(evidence.bytes, policy.bytes, { tell }));
+    const result = await verify(evidence.bytes, policy.bytes, { tell }).then(forPeople, failure);
     if (run !== this.run) return;
     this.progress.end(result);
     const context = {

@@ -7,6 +7,8 @@
 import { STAGES } from './examination.js';
 
 const EVENTS_AT_ONCE = 100;
+/** A ledger has at most so many; a file may claim more. */
+const SHARDS_SHOWN_MAX = 4096;
 const TONES = {
   'checks-out': 'good',
   missing: 'warn',
@@ -72,15 +74,15 @@ function factLines(result, words) {
     facts.generations === 0 ? texts.nothing(customer) : texts.events(facts.events.length, customer),
   ];
   if (facts.recipients.length > 0) lines.push(texts.recipients(facts.recipients.length));
-  for (const state of ['erased', 'unreadable', 'uncovered']) {
-    if (facts[state] > 0) lines.push(texts[state](facts[state]));
-  }
+  const countsOf = (states) =>
+    states.filter((state) => facts[state] > 0).map((state) => texts[state](facts[state]));
+  lines.push(...countsOf(['erased', 'unreadable']));
   const names = facts.auditors.join(', ');
   const isAudited = facts.auditors.length > 0;
   lines.push(
     isAudited ? texts.auditor(names, moment(facts.recomputed, words), until) : texts.operator(until),
   );
-  return [...lines, seen];
+  return [...lines, ...countsOf(['uncovered']), seen];
 }
 
 function verdictCard(result, words) {
@@ -95,7 +97,7 @@ function verdictCard(result, words) {
     { class: `vf-verdict vf-${tone}`, 'data-verdict': verdict },
     element('p', { class: 'vf-word' }, mark, words.verdicts[verdict]),
     told,
-    element('p', {}, words.sentences[verdict]),
+    element('p', {}, words.remarks[fault?.kind] ?? words.sentences[verdict]),
     lines.length > 0 ? element('ul', { class: 'vf-facts' }, ...lines) : null,
   );
 }
@@ -104,10 +106,10 @@ function faultList(result, words) {
   if (result.faults.length === 0) return null;
   const texts = words.details;
   const items = result.faults.map(({ step, kind, place, why }) => {
-    const where = [place === '' ? null : ` ${texts.at} `, place === '' ? null : codeText(place)];
     const number = step > 0 ? ` (${texts.stepOf(step)})` : '';
-    const reason = element('span', { lang: 'en', class: 'vf-muted' }, `: ${why}${number}`);
-    return element('li', {}, words.faults[kind] ?? kind, ...where, reason);
+    const where = place === '' ? [] : [codeText(place), ': '];
+    const detail = element('span', { lang: 'en', class: 'vf-muted vf-where' }, ...where, `${why}${number}`);
+    return element('li', {}, words.faults[kind] ?? kind, detail);
   });
   const rest = result.fault_count - result.faults.length;
   const more = rest > 0 ? element('p', { class: 'vf-muted' }, texts.faultsMore(rest)) : null;
@@ -266,7 +268,9 @@ function numberDetails(result, words, heading) {
   const { signatures, digests } = result.engine;
   const work = texts.work(result.signatures, result.hashes, Math.round(result.milliseconds));
   const engine = texts.engineOf(texts.engine[signatures], texts.engine[digests]);
-  const shards = result.facts.shards.flatMap((shard) => shardNumbers(shard, words, heading));
+  const shards = result.facts.shards
+    .slice(0, SHARDS_SHOWN_MAX)
+    .flatMap((shard) => shardNumbers(shard, words, heading));
   return disclosure(texts.numbers, false, element('p', {}, `${work} ${engine}`), ...shards);
 }
 
@@ -326,6 +330,7 @@ export class Progress {
   }
 
   say(text) {
+    this.status.classList.remove('vf-unseen');
     if (this.status.textContent !== text) this.status.textContent = text;
   }
 
@@ -351,5 +356,7 @@ export class Progress {
     const sentence =
       fault === null ? sentences[verdict] : (this.words.faults[fault.kind] ?? sentences[verdict]);
     this.say(this.words.progress.done(verdicts[verdict], sentence));
+    // Those who see have the verdict before them in large letters.
+    this.status.classList.add('vf-unseen');
   }
 }

@@ -28,16 +28,15 @@ function lacksEvidence(fault) {
   );
 }
 
-/** Whether a key is unknown, or an entry not allowed, because what is on record about this party is not shown whole. */
-function followsFromLack(fault, faults) {
-  const isAbout = (other) => other.shard === fault.shard && other.party === fault.party;
-  const isOfParty = fault.kind === 'Key' || fault.kind === 'Registry';
-  return isOfParty && faults.some((other) => MISSING_KINDS.has(other.kind) && isAbout(other));
-}
+const partyOf = ({ shard, party }) => `${shard} ${party}`;
 
 /** The verdict on faults, and the one that is told first. */
 export function judge(faults) {
-  const altered = faults.find((fault) => !lacksEvidence(fault) && !followsFromLack(fault, faults));
+  const lacking = new Set(faults.filter(({ kind }) => MISSING_KINDS.has(kind)).map(partyOf));
+  // A key is unknown, or an entry not allowed, because what is on record about this party is not shown whole.
+  const follows = (fault) =>
+    (fault.kind === 'Key' || fault.kind === 'Registry') && lacking.has(partyOf(fault));
+  const altered = faults.find((fault) => !lacksEvidence(fault) && !follows(fault));
   if (altered !== undefined) return { verdict: 'altered', fault: altered };
   const missing = faults.find(lacksEvidence);
   return missing === undefined
@@ -79,6 +78,9 @@ function shardFacts({ number, genesis, record, mapLog, map, batches }) {
   };
 }
 
+/** The least of numbers, however many there are. */
+const least = (numbers) => numbers.reduce((a, b) => Math.min(a, b), Infinity);
+
 const timeText = (seconds) => {
   const date = new Date(Number(seconds) * 1000);
   return Number.isNaN(date.getTime()) ? String(seconds) : date.toISOString().replace('.000Z', 'Z');
@@ -93,7 +95,7 @@ function completeness(shards) {
   const auditors = [...new Set(cosigned.map(({ name }) => name))];
   // Of several shards the one that was recomputed first, for that is how far all of them are.
   const times = shards.map(({ mapLog }) => Math.max(...mapLog.auditors.map(({ time }) => Number(time))));
-  const time = Math.min(...times);
+  const time = least(times);
   return { by: `auditor ${auditors.join(', ')} at ${timeText(time)}`, auditors, time };
 }
 
@@ -141,7 +143,7 @@ function factsOf(kind, examination, whole) {
     complete_by: isDossier ? by : null,
     auditors: isDossier ? auditors : [],
     recomputed: isDossier ? time : null,
-    complete_to: sealed.length > 0 ? Math.min(...sealed.map(Number)) : null,
+    complete_to: sealed.length > 0 ? least(sealed.map(Number)) : null,
     split_view_excluded: policy.quorum !== 'none',
     quorum: policy.quorum,
     log_keys: policy.logs.size,
@@ -169,6 +171,11 @@ const nothing = (verdict, kind, place, why) => {
     engine: null,
   };
 };
+
+/** The result where the verifier itself stopped, as when the browser has too little memory for a file. */
+export function failure(error) {
+  return nothing('unsupported', 'Browser', '', String(error));
+}
 
 async function examineRead(document, policy, engine, tell) {
   const examination = new Examination(engine, policy, document.value, tell);
@@ -218,8 +225,10 @@ export async function verify(file, policyFile, options = {}) {
         fault.why,
       );
     }
-    if (fault instanceof ReadFault)
-      return nothing(fault.isAltered ? 'altered' : 'not-json', 'File', fault.place, fault.why);
+    if (fault instanceof ReadFault) {
+      const [verdict, kind] = fault.isAltered ? ['altered', 'File'] : ['not-json', 'NotOurs'];
+      return nothing(verdict, kind, fault.place, fault.why);
+    }
     throw fault;
   }
   const result = await examineRead(document, policy, engine, options.tell);

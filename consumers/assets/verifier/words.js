@@ -24,6 +24,19 @@ const ENGLISH = {
       'This file is neither a dossier nor an erasure certificate, or it is cut off. Nothing was checked.',
     unsupported: 'Nothing was checked, so there is no verdict.',
   },
+  /** What to make of a fault, where the sentence of the verdict does not fit. */
+  remarks: {
+    HistoryUnproven:
+      'The dossier itself fits. Whether the past is still the same was not shown: check again later.',
+    History:
+      'A log may only grow. Keep the dossier and what you had before: together they show what was changed.',
+    PolicyChanged:
+      'The policy says whose signatures count. Ask elsewhere why it changed before you trust it.',
+    OtherLedger: 'A new ledger has no history. Ask what became of the one before, unless you know.',
+    NoEvidence: 'Nothing was checked, because there was nothing to check. Ask the company for your dossier.',
+    Damaged: 'Nothing could be checked. Keep every dossier that you have, and ask the company.',
+    Unreadable: 'That it happened is proven, and who signed it. Ask the company what it says.',
+  },
   stages: {
     file: 'The file and the ledger it names',
     logs: 'The logs’ signatures, and where they begin',
@@ -88,6 +101,7 @@ const ENGLISH = {
   ],
   faults: {
     File: 'The file is not written as it was made: at least one character was changed.',
+    NotOurs: 'It does not read as such a file from its beginning to its end.',
     Text: 'The file is of another ledger or format than it should be.',
     CustomerId: 'The customer id cannot be one.',
     Pool: 'The file holds parts that nothing needs, or twice.',
@@ -244,7 +258,6 @@ const ENGLISH = {
     ],
     faults: (count) => `What is wrong (${count})`,
     faultsMore: (count) => `and ${count} more of them, which are not listed`,
-    at: 'at',
     stepOf: (step) => `step ${step}`,
   },
   progress: {
@@ -289,6 +302,7 @@ const ENGLISH = {
       older: (shard) => `Shard ${shard}: the file is older than what you saw, and part of the same history.`,
       fresh: (shard) => `Shard ${shard}: not seen before.`,
       policySame: 'The policy is the same as then.',
+      policyAccepted: 'You said that the new policy is to be trusted.',
       policyKept: 'The site’s policy changed. It was not used: the one from your file was.',
       notKept: 'What is remembered stays as it was, since this check did not come out well.',
       gone: 'Lines that are gone',

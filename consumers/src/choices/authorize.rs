@@ -7,10 +7,12 @@
 //! In scope: that cache and when it no longer holds. Out of scope: what the answer is (see `decide`), folding the
 //! projection on. An answer is as new as the projection: where it is folded once a second, a choice binds a second
 //! after it was sealed, or at once for whoever calls [`Shelf::cover`] first.
-//! Trust: as the trail's. Customer ids and what they chose are in memory, never on disk.
+//! Trust: as the trail's. Customer ids and what they chose are in memory, never on disk; and not for long where nobody
+//! asks about them any more, whether they were erased or not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -32,6 +34,9 @@ const BYTES_KEPT: u64 = 128 << 20;
 const BYTES_A_CUSTOMER: u64 = 512;
 /// What a word takes, about.
 const BYTES_A_WORD: u64 = 512;
+/// How long a customer is kept whom nobody asks about, and how often that is looked at.
+const KEPT_SECONDS: u64 = 600;
+const SWEEP_SECONDS: u64 = 60;
 
 /// Answers whether data may be shared; threads may share it.
 pub struct Authorizer {
@@ -39,6 +44,9 @@ pub struct Authorizer {
     vault: Arc<Vault>,
     shelf: Arc<Shelf>,
     known: Cache<String, Arc<Known>, Weight>,
+    begun: Instant,
+    /// When idle customers were let go of last, in seconds since it began.
+    swept: AtomicU64,
 }
 
 /// What is known of a customer, or that nothing is.
@@ -51,6 +59,8 @@ struct Known {
     last: Option<LeafIndex>,
     /// How many leaves of the shard are taken into account.
     folded: AtomicU64,
+    /// When it was asked for last, in seconds since the authorizer began.
+    used: AtomicU64,
 }
 
 impl Known {
@@ -84,6 +94,8 @@ impl Authorizer {
             vault: Arc::clone(vault),
             shelf: Arc::clone(shelf),
             known: Cache::with_weighter(CUSTOMERS_KEPT, BYTES_KEPT, Weight),
+            begun: Instant::now(),
+            swept: AtomicU64::new(0),
         }
     }
 
@@ -95,12 +107,37 @@ impl Authorizer {
         Ok(known.basis.decide(question, known.horizon()))
     }
 
+    /// Lets go of what a customer said, who was erased.
+    pub fn forget(&self, customer: &str) {
+        self.known.remove(customer);
+    }
+
+    /// Lets go of those whom nobody asks about, now and then.
+    fn sweep(&self, now: u64) {
+        let last = self.swept.load(Ordering::Relaxed);
+        if now.saturating_sub(last) < SWEEP_SECONDS {
+            return;
+        }
+        let turn = self
+            .swept
+            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        if turn.is_ok() {
+            self.known.retain(|_, known| {
+                let used = known.used.load(Ordering::Relaxed);
+                now.saturating_sub(used) < KEPT_SECONDS
+            });
+        }
+    }
+
     fn known(&self, projections: &Projections, customer: &str) -> Result<Arc<Known>, ConsumerError> {
+        let now = self.begun.elapsed().as_secs();
+        self.sweep(now);
         // Asked first: what is looked up after it covers at least as much.
         let folded = projections.folded()?;
         if let Some(known) = self.known.get(customer)
             && holds(projections, &known, size_of(&folded, known.shard))?
         {
+            known.used.store(now, Ordering::Relaxed);
             return Ok(known);
         }
         let known = Arc::new(self.read(projections, customer, &folded)?);
@@ -132,6 +169,7 @@ impl Authorizer {
             shard,
             last,
             folded: AtomicU64::new(size_of(folded, shard)),
+            used: AtomicU64::new(self.begun.elapsed().as_secs()),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use sharetrail_proof::hash::LeafIndex;
+use sharetrail_proof::name::Name;
 use sharetrail_schemas::{Timestamp, short_form};
 use utoipa::ToSchema;
 
@@ -168,11 +169,13 @@ impl Basis {
             let mut all = standing.iter().map(|consent| &consent.categories);
             all.any(|covered| covered.is_empty() || covered.iter().any(|one| *one == short_form(category)))
         };
+        // Another spelling of a recipient would pass by what was said against it by name.
+        let is_a_name = Name::new(question.recipient).is_ok();
         let mut uncovered = Vec::new();
         let (reason, word) = match (self.gap, standing.last()) {
             (Some(Gap::Unreadable), _) => (DecisionReason::Unreadable, None),
             (Some(Gap::Erased), _) => (DecisionReason::Erased, None),
-            (None, Some(consent)) => {
+            (None, Some(consent)) if is_a_name => {
                 let asked = question.categories.iter();
                 uncovered = asked.filter(|category| !covers(category)).cloned().collect();
                 let reason = if uncovered.is_empty() {
@@ -182,7 +185,7 @@ impl Basis {
                 };
                 (reason, Some(*consent))
             }
-            (None, None) => match said.last_denial(scope) {
+            (None, _) => match said.last_denial(scope) {
                 Some(denial) => (denial.reason, Some(denial.word)),
                 None => (DecisionReason::NoConsent, None),
             },

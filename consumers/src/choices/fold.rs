@@ -5,12 +5,14 @@
 //!
 //! - A consent covers the purposes it names, for the recipient it names or, where it names none, for all.
 //! - An end (withdrawn, expired) ends the consent it refers to: for the purposes it names, or all; for the recipient it
-//!   names, or all. That it may name categories too changes nothing: in doubt the whole purpose ends.
+//!   names, or all. That it may name categories too changes nothing: in doubt the whole purpose ends. A withdrawal of a
+//!   consent that is not on record undoes, for the purposes it names, what was given before it, as a refusal does.
 //! - A refusal undoes the consents before it, for its purposes and its recipient, or all. An opt-out is a refusal; an
 //!   opt-in of the same recipient (or likewise of none) takes it back, and is no consent by itself.
 //! - A no that names a recipient, by refusal or withdrawal, holds until a later yes that names it: a consent or an
 //!   opt-in. A consent to all recipients does not bring that one back.
-//! - A correction of such an event puts its purposes, categories, recipient and notice right; its place stays.
+//! - A correction of such an event puts its purposes, categories, recipient and notice right, which consent it ends, and
+//!   what a preference is set to; its place stays.
 //!
 //! In scope: that fold, and what stands in a scope, now or before a moment. Out of scope: categories, showing,
 //! deciding.
@@ -40,14 +42,16 @@ pub(crate) enum Saying {
 }
 
 impl Saying {
-    fn of(event: &TrailEvent) -> Option<Self> {
+    fn of(event: &TrailEvent, corrections: &[&TrailEvent]) -> Option<Self> {
         match event.kind {
             Kind::ConsentGiven => Some(Self::Yes),
             Kind::ConsentRefused => Some(Self::No),
             Kind::ConsentWithdrawn => Some(Self::Withdrawal),
             Kind::ConsentExpired => Some(Self::Expiry),
             Kind::PreferenceChanged => {
-                let outcome = event.outcome.as_deref().map(str::trim)?;
+                let right = last_right(event, corrections, |told| told.outcome.as_ref());
+                let (outcome, _) = right?;
+                let outcome = outcome.trim();
                 if outcome.eq_ignore_ascii_case(OPT_OUT) {
                     Some(Self::OptOut)
                 } else if outcome.eq_ignore_ascii_case(OPT_IN) {
@@ -99,11 +103,8 @@ impl Word {
             notice: event.notice.clone(),
             links: Vec::new(),
         };
-        for correction in corrections {
-            let corrects = correction.corrects.as_ref();
-            if corrects.is_some_and(|reference| event.is_named_by(reference, correction)) {
-                word.correct(correction);
-            }
+        for correction in corrections.iter().filter(|one| is_corrected_by(event, one)) {
+            word.correct(correction);
         }
         word
     }
@@ -142,26 +143,22 @@ pub(crate) struct Words(Vec<Word>);
 impl Words {
     /// Out of events in any order.
     pub(crate) fn of(events: &[TrailEvent]) -> Self {
+        let corrections = corrections(events);
         let mut told: Vec<(&TrailEvent, Saying)> = events
             .iter()
-            .filter_map(|event| Some((event, Saying::of(event)?)))
+            .filter_map(|event| Some((event, Saying::of(event, &corrections)?)))
             .collect();
         told.sort_by_key(|(event, _)| in_order(event));
-        let mut corrections: Vec<&TrailEvent> = events
-            .iter()
-            .filter(|event| event.kind == Kind::EventCorrected)
-            .collect();
-        corrections.sort_by_key(|event| in_order(event));
         let words = told
             .iter()
             .map(|(event, saying)| Word::new(event, *saying, &corrections));
         let mut words = Self(words.collect());
         for (position, (end, saying)) in told.iter().enumerate() {
-            if let Some(reference) = &end.consent
-                && saying.is_an_end()
+            if saying.is_an_end()
+                && let Some((reference, from)) = consent_ended(end, &corrections)
             {
                 let is_meant = |(consent, saying): &(&TrailEvent, Saying)| {
-                    *saying == Saying::Yes && consent.is_named_by(reference, end)
+                    *saying == Saying::Yes && consent.is_named_by(reference, from)
                 };
                 let consents = (0..told.len()).filter(|&other| is_meant(&told[other]));
                 words.link(position, consents.collect());
@@ -198,6 +195,44 @@ impl Words {
     pub(crate) fn until(&self, time: Timestamp) -> Said<'_> {
         Said(&self.0[..self.0.partition_point(|word| word.time < time)])
     }
+}
+
+/// The events that put others right, in order.
+pub(crate) fn corrections(events: &[TrailEvent]) -> Vec<&TrailEvent> {
+    let mut found: Vec<&TrailEvent> = events
+        .iter()
+        .filter(|event| event.kind == Kind::EventCorrected)
+        .collect();
+    found.sort_by_key(|event| in_order(event));
+    found
+}
+
+/// The consent that an end refers to, as it was told right, and the event that tells so.
+pub(crate) fn consent_ended<'a>(
+    end: &'a TrailEvent,
+    corrections: &[&'a TrailEvent],
+) -> Option<(&'a TrailReference, &'a TrailEvent)> {
+    last_right(end, corrections, |told| told.consent.as_ref())
+}
+
+/// A field of an event as it was put right last, and the event that says so: itself, where it was right.
+fn last_right<'a, T: 'a>(
+    event: &'a TrailEvent,
+    corrections: &[&'a TrailEvent],
+    field: impl Fn(&'a TrailEvent) -> Option<&'a T>,
+) -> Option<(&'a T, &'a TrailEvent)> {
+    let own = field(event).map(|own| (own, event));
+    let mut newest_first = corrections.iter().rev().copied();
+    let right = newest_first.find_map(|one| {
+        let right = field(one)?;
+        is_corrected_by(event, one).then_some((right, one))
+    });
+    right.or(own)
+}
+
+fn is_corrected_by(event: &TrailEvent, correction: &TrailEvent) -> bool {
+    let corrects = correction.corrects.as_ref();
+    corrects.is_some_and(|reference| event.is_named_by(reference, correction))
 }
 
 /// By time; what has the same time, by its place in the log.
@@ -360,7 +395,8 @@ impl<'a> Said<'a> {
         let says_no = match word.saying {
             Saying::No => true,
             Saying::OptOut => !self.is_taken_back(at, purpose),
-            Saying::Withdrawal => word.recipient.is_some(),
+            // Of what is not on record nothing else would end.
+            Saying::Withdrawal => word.recipient.is_some() || word.links.is_empty(),
             Saying::Yes | Saying::OptIn | Saying::Expiry => false,
         };
         says_no && word.covers(purpose)

@@ -28,7 +28,7 @@ pub use self::change::{ChoiceChange, ChoiceError, ChoiceOf, Origin};
 use self::decide::Basis;
 pub use self::decide::{Authorize, Decision, DecisionReason, Horizon, OwnedQuestion, Question};
 use self::fold::Word;
-pub(crate) use self::fold::{Denial, Said, Scope, Words};
+pub(crate) use self::fold::{Denial, Said, Scope, Words, consent_ended, corrections};
 pub use self::remote::RemoteAuthorizer;
 use crate::trail::{Trail, TrailEvent, TrailRecipient, TrailReference, rests_on_consent, shown_if_any};
 

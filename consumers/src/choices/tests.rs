@@ -313,6 +313,61 @@ fn a_corrected_consent_counts_as_it_was_put_right() {
     assert!(story.is_allowed(MAIL, ADVERTISING) && !story.is_allowed(MAIL, MARKETING));
 }
 
+/// The fault: a consent is gone by that was withdrawn, because the withdrawal first named another.
+#[test]
+fn a_corrected_end_ends_what_it_was_to_end() {
+    let mut story = Story::new();
+    let marketing = story.given(MARKETING);
+    let advertising = story.given(ADVERTISING);
+    let withdrawn = story.tell("consent.withdrawn", &json!({"consent": advertising}));
+    let right = json!({"corrects": withdrawn, "description": "the other one", "consent": marketing});
+    story.tell("event.corrected", &right);
+    assert_eq!(
+        story.why(MAIL, MARKETING),
+        (DecisionReason::Withdrawn, Some(withdrawn))
+    );
+    assert!(story.is_allowed(MAIL, ADVERTISING));
+    let preference = json!({"purposes": [ADVERTISING], "outcome": "opt-in"});
+    let set = story.tell("preference.changed", &preference);
+    assert!(story.is_allowed(MAIL, ADVERTISING));
+    let right = json!({"corrects": set, "description": "the other way", "outcome": "opt-out"});
+    story.tell("event.corrected", &right);
+    assert_eq!(story.why(MAIL, ADVERTISING), (DecisionReason::Refused, Some(set)));
+}
+
+/// The fault: a customer takes back what was given elsewhere, and a consent that is here is gone by all the same.
+#[test]
+fn a_withdrawal_of_what_is_not_on_record_counts_for_its_purposes() {
+    let mut story = Story::new();
+    story.given(MARKETING);
+    story.given_to(MARKETING, MAIL);
+    story.given(ADVERTISING);
+    let data = json!({"consent": "kept-elsewhere", "purposes": [MARKETING]});
+    let withdrawn = story.tell("consent.withdrawn", &data);
+    for recipient in [MAIL, ADS] {
+        assert_eq!(
+            story.why(recipient, MARKETING),
+            (DecisionReason::Withdrawn, Some(withdrawn.clone()))
+        );
+    }
+    assert!(story.is_allowed(MAIL, ADVERTISING));
+    story.given(MARKETING);
+    assert!(story.is_allowed(MAIL, MARKETING) && story.is_allowed(ADS, MARKETING));
+}
+
+/// The fault: whoever spells a recipient otherwise passes by what the customer said against it.
+#[test]
+fn who_has_no_name_is_granted_nothing() {
+    let mut story = Story::new();
+    story.given(MARKETING);
+    let data = json!({"purposes": [MARKETING], "recipient": recipient(MAIL)});
+    story.tell("consent.refused", &data);
+    for recipient in ["MAIL.example", "mail.example ", ""] {
+        assert!(!story.is_allowed(recipient, MARKETING), "{recipient:?}");
+    }
+    assert!(story.is_allowed(ADS, MARKETING));
+}
+
 #[test]
 fn nothing_is_granted_from_what_is_missing() {
     let mut story = Story::new();

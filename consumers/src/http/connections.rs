@@ -57,6 +57,8 @@ const LEAVE_WAIT: Duration = Duration::from_millis(50);
 const CANDIDATES: usize = 64;
 /// How long to wait when the system cannot give another connection.
 const SYSTEM_WAIT: Duration = Duration::from_millis(100);
+/// Bytes of a request that are held before it is understood, and so the longest head: all connections can take as much.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Bytes of an answer that are handed on at once, so that it can be told whether they are fetched.
 const PART_BYTES: usize = 64 << 10;
 
@@ -174,6 +176,7 @@ async fn talk(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.terms.wait)
+        .max_buf_size(BUFFER_BYTES)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut told = seat.told();

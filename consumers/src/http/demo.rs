@@ -14,6 +14,7 @@
 //! here gets nothing.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,18 @@ impl DemoIssuer {
             .layer(Extension(Arc::clone(&self.0)))
             .layer(from_fn(only_here))
     }
+}
+
+/// Refuses to serve the demo where others than this machine reach it, by whatever name.
+pub(super) fn check_address(address: SocketAddr) -> Result<(), ConsumerError> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let text = format!(
+        "the demo lets everybody be anybody, so it listens on this machine alone, not at {address}: choose a loopback \
+         address, such as 127.0.0.1:0"
+    );
+    Err(LedgerError::Invalid(text).into())
 }
 
 /// The key that 32 secret bytes are.
@@ -568,6 +581,9 @@ mod tests {
         }
         assert!(issuer.settings("http://[::1]:8433").is_ok());
         assert!(issuer.settings(URL).is_err());
+        let listens = |address: &str| check_address(address.parse().unwrap()).is_ok();
+        assert!(listens("127.0.0.1:1") && listens("[::1]:1"));
+        assert!(!listens("0.0.0.0:1") && !listens("[::]:1") && !listens("10.0.0.1:1"));
         let is_to = |host: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static(host));

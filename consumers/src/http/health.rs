@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use tokio::time::timeout;
+use url::Url;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,12 +22,22 @@ use utoipa_axum::routes;
 use super::connections::Remote;
 use super::nothing_here;
 use super::problem::{CommonProblems, Problem, ProblemError, ProblemKind};
+use super::settings::is_loopback;
 use super::site::{Parts, Site, blocking};
 
 /// Leaves that a shard's projection may be behind its log: about a second's worth at full speed.
 const LAG_MAX: u64 = 50_000;
 /// How long a look at all shards may take.
 const LOOK_WAIT: Duration = Duration::from_secs(2);
+/// What proxies add to what they pass on.
+const PASSED_ON: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The routes.
@@ -136,8 +147,7 @@ async fn metrics(
     Extension(Remote(from)): Extension<Remote>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let is_passed_on = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
-    let is_near = from.ip().to_canonical().is_loopback() && !is_passed_on;
+    let is_near = from.ip().to_canonical().is_loopback() && !is_passed_on(&site, &headers);
     if !is_near && !site.settings.open_metrics {
         return Err(nothing_here());
     }
@@ -146,11 +156,23 @@ async fn metrics(
         site.metrics.set_shard(level.shard, level.leaves, level.folded);
     }
     let text = blocking(move || {
-        site.metrics.set_findings(site.watch.view().findings.len());
+        site.metrics.set_findings(site.watch.count());
         Ok(site.metrics.text())
     })
     .await?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+}
+
+/// Whether a proxy passes on what somebody else asks: it says so, or they asked for the public name.
+fn is_passed_on(site: &Parts, headers: &HeaderMap) -> bool {
+    let public = site.settings.public_url.as_deref();
+    let public = public.and_then(|url| Url::parse(url).ok());
+    let public = public.filter(|url| url.host().is_some_and(|host| !is_loopback(&host)));
+    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_public = public
+        .zip(asked)
+        .is_some_and(|(public, asked)| public.authority().eq_ignore_ascii_case(asked));
+    is_public || PASSED_ON.iter().any(|name| headers.contains_key(*name))
 }
 
 /// How far every shard is. Whoever asks while another look is under way is told so: a store that is folded for minutes

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sharetrail_proof::name::Name;
@@ -73,18 +73,26 @@ impl Limits {
     }
 
     /// Counts a request before it is known who asks.
-    pub(super) fn admit(&self, from: IpAddr, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn admit(&self, from: IpAddr, asked: Asked) -> Result<(), Problem> {
         let key = self.key_of(from);
         check(&self.0.addresses, key)?;
-        if is_cheap(path) || shows_something(headers) {
+        if asked.is_cheap || asked.shows_something {
             return Ok(());
         }
         check(&self.0.strangers, key)
     }
 
-    /// Counts an answer to somebody who showed something that was not good: guessing is as limited as asking.
-    pub(super) fn answered(&self, from: IpAddr, showed: bool, status: StatusCode) -> Result<(), Problem> {
-        if !showed || status != StatusCode::UNAUTHORIZED {
+    /// Counts an answer to somebody who showed something and is not known by it: guessing is as limited as asking, and
+    /// showing anything at all is no way around the limit.
+    pub(super) fn answered(
+        &self,
+        from: IpAddr,
+        asked: Asked,
+        is_known: bool,
+        status: StatusCode,
+    ) -> Result<(), Problem> {
+        let is_refused = status == StatusCode::UNAUTHORIZED;
+        if !asked.shows_something || is_known || (asked.is_cheap && !is_refused) {
             return Ok(());
         }
         check(&self.0.strangers, self.key_of(from))
@@ -114,9 +122,21 @@ impl Limits {
     }
 }
 
-/// Whether a request shows who asks, be it good or not.
-pub(super) fn shows_something(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE)
+/// What counts of a request before it is known who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    is_cheap: bool,
+    /// Be it good or not.
+    shows_something: bool,
+}
+
+impl Asked {
+    pub(super) fn new(path: &str, shows_something: bool) -> Self {
+        Self {
+            is_cheap: is_cheap(path),
+            shows_something,
+        }
+    }
 }
 
 /// What costs next to nothing, and what one who checks a whole log asks for by the thousand.
@@ -188,39 +208,36 @@ mod tests {
     #[test]
     fn an_address_that_shows_nothing_is_limited_but_for_files() {
         let limits = limits(1);
-        let (none, mut token) = (HeaderMap::new(), HeaderMap::new());
-        token.insert(header::AUTHORIZATION, "Bearer x".parse().unwrap());
-        let from: IpAddr = "127.0.0.1".parse().unwrap();
-        assert!(taken(|| limits.admit(from, "/me", &none)) < 20);
-        assert!(
-            limits
-                .admit("::ffff:127.0.0.1".parse().unwrap(), "/me", &none)
-                .is_err()
-        );
-        assert!(limits.admit("127.0.0.2".parse().unwrap(), "/me", &none).is_ok());
-        assert_eq!(taken(|| limits.admit(from, "/log/0/tile/0/000", &none)), 1_000);
-        assert_eq!(taken(|| limits.admit(from, "/v1/me/trail", &token)), 1_000);
-        let from: IpAddr = "2001:db8::1".parse().unwrap();
-        assert!(taken(|| limits.admit(from, "/me", &none)) < 20);
-        assert!(
-            limits
-                .admit("2001:db8::2".parse().unwrap(), "/me", &none)
-                .is_err()
-        );
-        assert!(
-            limits
-                .admit("2001:db8:0:1::1".parse().unwrap(), "/me", &none)
-                .is_ok()
-        );
+        let (page, tile) = (Asked::new("/me", false), Asked::new("/log/0/tile/0/000", false));
+        let admit = |from: &str, asked| limits.admit(from.parse().unwrap(), asked);
+        assert!(taken(|| admit("127.0.0.1", page)) < 20);
+        assert!(admit("::ffff:127.0.0.1", page).is_err());
+        assert!(admit("127.0.0.2", page).is_ok());
+        assert_eq!(taken(|| admit("127.0.0.1", tile)), 1_000);
+        let shown = Asked::new("/v1/me/trail", true);
+        assert_eq!(taken(|| admit("127.0.0.1", shown)), 1_000);
+        assert!(taken(|| admit("2001:db8::1", page)) < 20);
+        assert!(admit("2001:db8::2", page).is_err());
+        assert!(admit("2001:db8:0:1::1", page).is_ok());
     }
 
+    /// The fault: whoever adds a header that means nothing is held to no limit.
     #[test]
-    fn wrong_tokens_are_limited_too() {
-        let limits = limits(1);
+    fn showing_what_is_no_good_is_limited_too() {
+        let (page, tile) = (Asked::new("/signin", true), Asked::new("/log/0/checkpoint", true));
         let from: IpAddr = "127.0.0.1".parse().unwrap();
-        let count = taken(|| limits.answered(from, true, StatusCode::UNAUTHORIZED));
-        assert!(count < 20, "{count}");
-        assert!(limits.answered(from, true, StatusCode::OK).is_ok());
-        assert!(limits.answered(from, false, StatusCode::UNAUTHORIZED).is_ok());
+        for (asked, status) in [
+            (page, StatusCode::SEE_OTHER),
+            (page, StatusCode::UNAUTHORIZED),
+            (tile, StatusCode::UNAUTHORIZED),
+        ] {
+            let limits = limits(1);
+            let count = taken(|| limits.answered(from, asked, false, status));
+            assert!(count < 20, "{count}");
+            assert!(limits.answered(from, asked, true, status).is_ok());
+            assert!(limits.answered(from, tile, false, StatusCode::OK).is_ok());
+            let nothing = Asked::new("/signin", false);
+            assert!(limits.answered(from, nothing, false, status).is_ok());
+        }
     }
 }

@@ -43,7 +43,7 @@ use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -87,6 +87,8 @@ const FILE_TIME: Duration = Duration::from_secs(30);
 const FILE_BODY: u64 = 64 << 10;
 /// Connections that the system keeps until they are looked at.
 const BACKLOG: u32 = 4_096;
+/// How long what is still read when the server ends may take.
+const END_WAIT: Duration = Duration::from_secs(3);
 /// How often it is forgotten who asked long ago.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
@@ -115,7 +117,7 @@ impl HttpServer {
         let metrics = Metrics::new();
         let bounds = Bounds {
             metrics: metrics.clone(),
-            limits: None,
+            site: None,
             body_bytes: FILE_BODY,
             time: FILE_TIME,
             is_tls: false,
@@ -156,6 +158,7 @@ impl HttpServer {
         let own = || own_url(address, tls.is_some());
         let url = options.settings.public_url.clone().unwrap_or_else(own);
         if let Some(demo) = &demo {
+            demo::check_address(address)?;
             options.settings.oidc = Some(demo.settings(&url)?);
         }
         let site = Site::new(options)?;
@@ -177,7 +180,8 @@ impl HttpServer {
         };
         let work = move || {
             runtime.block_on(connections::serve(listener, router, terms, ended));
-            runtime.shutdown_background();
+            // When this returns, nothing here holds the ledger any more; unless a read hangs.
+            runtime.shutdown_timeout(END_WAIT);
         };
         Self::run(address, is_tls, stop, work).map_err(failed)
     }
@@ -301,7 +305,7 @@ fn whole(site: &Site, logs: Logs, demo: Option<&DemoIssuer>, is_tls: bool) -> Ro
     let limits = &site.settings.limits;
     let bounds = Bounds {
         metrics: site.metrics.clone(),
-        limits: Some(site.limits.clone()),
+        site: Some(site.clone()),
         body_bytes: limits.body_bytes as u64,
         time: Duration::from_secs(limits.request_seconds),
         is_tls,
@@ -319,15 +323,22 @@ fn whole(site: &Site, logs: Logs, demo: Option<&DemoIssuer>, is_tls: bool) -> Ro
     router
         .method_not_allowed_fallback(not_like_that)
         .fallback(nowhere)
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(from_fn_with_state(Rules(Arc::new(bounds)), around))
         .with_state(site.clone())
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "axum hands over what it has taken apart"
+)]
 fn nowhere(State(site): State<Site>, uri: Uri) -> Ready<Response> {
     ready(refuse(&site, &uri, nothing_here()))
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "axum hands over what it has taken apart"
+)]
 fn not_like_that(State(site): State<Site>, uri: Uri) -> Ready<Response> {
     let detail = "there is something here, but not with this method; the header Allow says with which";
     let problem = Problem::new(ProblemKind::MethodNotAllowed, detail);

@@ -15,17 +15,19 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use super::auth::{ClientName, shows_something};
 use super::connections::Remote;
-use super::limits::{Limits, shows_something};
+use super::limits::{Asked, Limits};
 use super::metrics::{Metrics, method_label};
 use super::problem::{Problem, ProblemKind};
+use super::site::Site;
 
 /// The header of the answer that carries the request's number.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,6 +35,10 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// answer.
 const DRAINED_MAX: u64 = 64 << 20;
 const DRAIN_WAIT: Duration = Duration::from_secs(10);
+/// Where events are sent, which may be many in one body.
+const EVENTS_PATH: &str = "/v1/events";
+/// Bytes of the body of any other request: what people write, and a switch for each of a thousand recipients.
+const OTHER_BYTES_MAX: u64 = 256 << 10;
 /// What a route is called where there is none.
 const NO_ROUTE: &str = "none";
 
@@ -96,7 +102,8 @@ pub(super) struct Rules(pub(super) Arc<Bounds>);
 pub(super) struct Bounds {
     pub(super) metrics: Metrics,
     /// None where only files are served.
-    pub(super) limits: Option<Limits>,
+    pub(super) site: Option<Site>,
+    /// Bytes of a body with events.
     pub(super) body_bytes: u64,
     pub(super) time: Duration,
     pub(super) is_tls: bool,
@@ -145,36 +152,57 @@ pub(super) async fn around(State(rules): State<Rules>, request: Request, next: N
 }
 
 impl Bounds {
-    async fn answer(&self, request: Request, next: Next) -> Response {
+    async fn answer(&self, mut request: Request, next: Next) -> Response {
         let from = request.extensions().get::<Remote>().map(|remote| remote.0.ip());
-        let showed = shows_something(request.headers());
-        if let (Some(limits), Some(from)) = (&self.limits, from)
-            && let Err(problem) = limits.admit(from, request.uri().path(), request.headers())
+        let asked = Asked::new(request.uri().path(), self.shows_something(&request));
+        if let (Some(limits), Some(from)) = (self.limits(), from)
+            && let Err(problem) = limits.admit(from, asked)
         {
             return problem.into_response();
         }
         let length = declared(request.headers()).unwrap_or_default();
-        if length > self.body_bytes {
-            return self.refuse_body(length, request).await;
+        let most = self.body_bytes_at(request.uri().path());
+        if length > most {
+            return self.refuse_body(length, most, request).await;
         }
+        // A body whose length is not declared is cut off there by whatever reads it.
+        DefaultBodyLimit::max(usize::try_from(most).unwrap_or(usize::MAX)).apply(&mut request);
         let has_body = !request.body().is_end_stream();
         let response = match timeout(self.time, caught(next.run(request))).await {
             Ok(response) => response,
             Err(_) => late(has_body).into_response(),
         };
-        if let (Some(limits), Some(from)) = (&self.limits, from)
-            && let Err(problem) = limits.answered(from, showed, response.status())
+        let is_known = ROLE.try_with(Cell::get).is_ok_and(|role| role != Role::Anybody);
+        if let (Some(limits), Some(from)) = (self.limits(), from)
+            && let Err(problem) = limits.answered(from, asked, is_known, response.status())
         {
             return problem.into_response();
         }
         response
     }
 
-    async fn refuse_body(&self, length: u64, request: Request) -> Response {
+    fn limits(&self) -> Option<&Limits> {
+        self.site.as_ref().map(|site| &site.limits)
+    }
+
+    fn shows_something(&self, request: &Request) -> bool {
+        let has_certificate = request.extensions().get::<ClientName>().is_some();
+        let site = self.site.as_ref();
+        site.is_some_and(|site| shows_something(request.headers(), has_certificate, site))
+    }
+
+    fn body_bytes_at(&self, path: &str) -> u64 {
+        if path == EVENTS_PATH {
+            self.body_bytes
+        } else {
+            self.body_bytes.min(OTHER_BYTES_MAX)
+        }
+    }
+
+    async fn refuse_body(&self, length: u64, most: u64, request: Request) -> Response {
         if length <= DRAINED_MAX && !request.headers().contains_key(header::EXPECT) {
             let _ = timeout(DRAIN_WAIT.min(self.time), drain(request.into_body())).await;
         }
-        let most = self.body_bytes;
         let detail = format!("the body has {length} bytes, and at most {most} are taken; send it in parts");
         let mut response = Problem::new(ProblemKind::TooLarge, detail).into_response();
         response

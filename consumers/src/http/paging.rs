@@ -164,11 +164,11 @@ impl Place {
             eight.copy_from_slice(part);
             eight
         });
-        let [a, b, c, d, e, f, g, h] = low;
+        let four = |from: usize| u32::from_be_bytes([low[from], low[from + 1], low[from + 2], low[from + 3]]);
         Self {
             seconds: i64::from_be_bytes(seconds),
-            nanos: u32::from_be_bytes([a, b, c, d]),
-            generation: u32::from_be_bytes([e, f, g, h]),
+            nanos: four(0),
+            generation: four(4),
             index: u64::from_be_bytes(high),
         }
     }

@@ -57,6 +57,8 @@ pub(crate) enum ProblemKind {
     NotReady,
     /// This host is at fault.
     Failed,
+    /// What lies on this host's disk contradicts its own checkpoints.
+    Damaged,
 }
 
 impl ProblemKind {
@@ -94,7 +96,7 @@ impl ProblemKind {
             Self::Conflict => (
                 StatusCode::CONFLICT,
                 "conflict",
-                "Another event has this source and id",
+                "It contradicts what is on record",
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -135,6 +137,11 @@ impl ProblemKind {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "failed",
                 "Something is wrong on this host",
+            ),
+            Self::Damaged => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "damaged",
+                "What lies on this host contradicts what was published",
             ),
         }
     }
@@ -230,6 +237,13 @@ impl Problem {
         Self::new(ProblemKind::Failed, UNREADABLE)
     }
 
+    /// What was read here does not fit what was published: the customer is to know that, the operator gets the place.
+    fn damaged(reason: &dyn std::fmt::Display) -> Self {
+        tracing::error!(target: "http", %reason, "what lies on this host is damaged");
+        let detail = "this host's copy of the ledger contradicts its own checkpoints; an operator must run `sharetrail audit`";
+        Self::new(ProblemKind::Damaged, detail)
+    }
+
     /// What an extractor says about a request that does not fit.
     fn refused(status: StatusCode, text: String) -> Self {
         let kind = match status {
@@ -288,6 +302,7 @@ impl From<ConsumerError> for Problem {
                 Self::new(ProblemKind::NotReady, "what was recorded last is being read in")
             }
             ConsumerError::Ledger(error) => Self::from_ledger(&error),
+            error @ (ConsumerError::Log { .. } | ConsumerError::Index { .. }) => Self::damaged(&error),
             error if error.is_locked() => {
                 Self::new(ProblemKind::NotReady, "another command reads what is needed here")
             }
@@ -310,6 +325,7 @@ impl Problem {
             LedgerError::Stopped(_) => "the sequencer has stopped; an operator must look at it",
             LedgerError::LeaseLost { .. } => "another host has taken over",
             error if error.is_locked() => "another process is at work on what is needed here",
+            error @ LedgerError::Damaged { .. } => return Self::damaged(error),
             error => return Self::failed(error),
         };
         Self::new(ProblemKind::NotReady, detail)
@@ -402,11 +418,12 @@ impl IntoResponses for CommonProblems {
 fn describe(kind: ProblemKind, title: &str) -> String {
     let title = match kind {
         ProblemKind::Conflict => {
-            "Another event has this source and id, or the request with this idempotency key is at work"
+            "It contradicts what is on record, or the request with this idempotency key is at work"
         }
         ProblemKind::InvalidEvent => {
             "What was sent breaks a rule, was refused, or came with an idempotency key of another request"
         }
+        ProblemKind::Failed => "Something is wrong on this host, or what lies there contradicts what was published",
         _ => title,
     };
     format!("{title}.")

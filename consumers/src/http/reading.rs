@@ -4,8 +4,8 @@
 //! scope: who may ask, how it is shown. Trust: a kept trail is held against the index each time. It is in memory only, and
 //! nobody who was erased stays in it for longer than nobody asks.
 
-use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 use sharetrail_ledger::{Ledger, Vault};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{Label, Name};
-use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
 use super::problem::{Problem, ProblemKind};
@@ -42,7 +42,8 @@ const MAP_WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(150);
 /// Dossiers and certificates that are made at once: one takes all cores for a moment.
 const MAKING_MAX: usize = 2;
-const TURNS: usize = 64;
+/// Customers at work on from which on those who are done are looked for and let go of.
+const TURNS: usize = 1_024;
 
 /// The trail of a customer, as far as the projections are folded.
 pub(crate) async fn trail_of(site: &Site, customer: &str) -> Result<Arc<Trail>, Problem> {
@@ -97,23 +98,33 @@ where
     }
 }
 
-/// One at a time for each customer. Customers who share a place by chance wait for each other too.
-pub(crate) struct Turns([Mutex<()>; TURNS]);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::new(())))
-    }
+/// One at a time for each customer; one who asks without end keeps nobody else waiting. Only hashes of customers are
+/// kept, under a key of this run.
+#[derive(Default)]
+pub(crate) struct Turns {
+    taken: std::sync::Mutex<HashMap<u64, Weak<Mutex<()>>>>,
+    hasher: RandomState,
 }
 
 impl Turns {
     /// Waits until nobody else is at work on what is this customer's.
-    pub(crate) async fn of(&self, customer: &str) -> MutexGuard<'_, ()> {
-        let mut hasher = DefaultHasher::new();
-        customer.hash(&mut hasher);
-        let place = hasher.finish() % TURNS as u64;
-        let place = usize::try_from(place).expect("smaller than the number of places");
-        self.0[place].lock().await
+    pub(crate) async fn of(&self, customer: &str) -> OwnedMutexGuard<()> {
+        self.turn(customer).lock_owned().await
+    }
+
+    fn turn(&self, customer: &str) -> Arc<Mutex<()>> {
+        let key = self.hasher.hash_one(customer);
+        // A map is whole whenever somebody panics.
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = taken.get(&key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        if taken.len() >= TURNS {
+            taken.retain(|_, turn| turn.strong_count() > 0);
+        }
+        let turn = Arc::new(Mutex::new(()));
+        taken.insert(key, Arc::downgrade(&turn));
+        turn
     }
 }
 
@@ -378,7 +389,7 @@ mod tests {
         assert!(!is_settled(&trail(vec![generation(None, None)], unreadable)));
     }
 
-    /// The fault: one customer waits for all others, or not even for themselves.
+    /// The fault: one customer waits for others, or not even for themselves; or all who ever asked are kept.
     #[test]
     fn one_at_a_time_is_at_work_for_a_customer() {
         let turns = Turns::default();
@@ -394,8 +405,15 @@ mod tests {
                     .await
                     .is_err()
             );
-            let free = (0..TURNS).filter(|&n| turns.0[n].try_lock().is_ok()).count();
-            assert_eq!(free, TURNS - 1);
+            for n in 0..3 * TURNS {
+                drop(turns.of(&format!("other-{n}")).await);
+            }
+            assert!(turns.taken.lock().unwrap().len() <= TURNS);
+            assert!(
+                tokio::time::timeout(moment, turns.of("customer-42"))
+                    .await
+                    .is_err()
+            );
             drop(first);
             assert!(
                 tokio::time::timeout(moment, turns.of("customer-42"))

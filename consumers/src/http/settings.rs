@@ -302,7 +302,7 @@ impl Fault {
 /// The line, from 1, that byte `at` is in.
 fn line_at(text: &str, at: usize) -> usize {
     let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    1 + before.split(|byte| *byte == b'\n').count().saturating_sub(1)
 }
 
 /// The line, from 1, on which a table sets a key, where it stands on a line of its own.

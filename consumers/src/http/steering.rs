@@ -15,6 +15,7 @@ use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{Label, Name};
 use sharetrail_schemas::{Right, Timestamp};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use super::given::fault;
@@ -54,13 +55,17 @@ pub(crate) async fn change_choice(
     customer: &str,
     change: ChoiceChange,
 ) -> Result<Vec<Recorded>, Problem> {
-    let _turn = site.trails.changes.of(customer).await;
-    let trail = trail_of(site, customer).await?;
-    let producer = site.settings.signing_producer(&site.ledger);
-    let contents = made(&producer, |origin| {
-        Choices::of(&trail).contents(customer, &change, origin)
-    })?;
-    record(site, producer, contents).await
+    let turn = site.trails.changes.of(customer).await;
+    let (site, customer) = (site.clone(), customer.to_owned());
+    let work = async move {
+        let trail = trail_of(&site, &customer).await?;
+        let producer = site.settings.signing_producer(&site.ledger);
+        let contents = made(&producer, |origin| {
+            Choices::of(&trail).contents(&customer, &change, origin)
+        })?;
+        record(&site, producer, contents).await
+    };
+    to_the_end(turn, work).await
 }
 
 /// Records that a customer asks for a right. One erasure is asked for at a time.
@@ -70,7 +75,18 @@ pub(crate) async fn open_request(
     right: Right,
     description: Option<String>,
 ) -> Result<Recorded, Problem> {
-    let _turn = site.trails.changes.of(customer).await;
+    let turn = site.trails.changes.of(customer).await;
+    let (site, customer) = (site.clone(), customer.to_owned());
+    let work = async move { open_now(&site, &customer, right, description.as_deref()).await };
+    to_the_end(turn, work).await
+}
+
+async fn open_now(
+    site: &Site,
+    customer: &str,
+    right: Right,
+    description: Option<&str>,
+) -> Result<Recorded, Problem> {
     let trail = trail_of(site, customer).await?;
     let mut open = requests(&trail);
     open.retain(|request| request.state.is_open());
@@ -86,7 +102,6 @@ pub(crate) async fn open_request(
         ));
     }
     let producer = site.settings.signing_producer(&site.ledger);
-    let description = description.as_deref();
     let content = made(&producer, |origin| {
         open_content(customer, right, description, origin)
     })?;
@@ -106,9 +121,21 @@ pub(crate) async fn decide(
     description: Option<String>,
 ) -> Result<Decided, Problem> {
     let customer = whose(site, shard, index).await?;
-    let _turn = site.trails.changes.of(&customer).await;
-    let trail = trail_of(site, &customer).await?;
-    let is_it = |one: &CustomerRequest| (one.shard, one.index) == (shard, index);
+    let turn = site.trails.changes.of(&customer).await;
+    let (site, place) = (site.clone(), (shard, index));
+    let work = async move { decide_now(&site, &customer, place, granted, description.as_deref()).await };
+    to_the_end(turn, work).await
+}
+
+async fn decide_now(
+    site: &Site,
+    customer: &str,
+    place: (u32, LeafIndex),
+    granted: bool,
+    description: Option<&str>,
+) -> Result<Decided, Problem> {
+    let trail = trail_of(site, customer).await?;
+    let is_it = |one: &CustomerRequest| (one.shard, one.index) == place;
     let request = requests(&trail)
         .into_iter()
         .find(is_it)
@@ -120,17 +147,32 @@ pub(crate) async fn decide(
             let fault = fault("description", "it is missing: say why the request is refused");
             return Err(Problem::new(ProblemKind::BadRequest, what).with_errors(vec![fault]));
         }
-        close(site, &customer, &request, granted, description.as_deref()).await?;
+        close(site, customer, &request, granted, description).await?;
     } else if !(is_erasure && is_granted_erasure(&request)) {
         return Err(conflict("the request is decided already"));
     }
     if !is_erasure {
-        refresh(site, &customer).await;
+        refresh(site, customer).await;
         return Ok(Decided::Closed);
     }
     let (label, generation) = living(&trail, &request).ok_or_else(nothing_there)?;
-    erase(site, &customer, label, generation)?;
+    erase(site, customer, label, generation)?;
     Ok(Decided::Erasing)
+}
+
+/// Does what was begun for a customer to its end, though whoever asked may go away meanwhile: a request must not be
+/// closed without the erasure that was granted, nor the next change be made before this one is read.
+async fn to_the_end<T: Send + 'static>(
+    turn: OwnedMutexGuard<()>,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let whole = async move {
+        let done = work.await;
+        drop(turn);
+        done
+    };
+    let done = tokio::spawn(whole).await;
+    done.map_err(|error| Problem::failed(&error))?
 }
 
 async fn close(
@@ -240,6 +282,7 @@ impl Drop for Erasing {
     /// However it ended, also in a panic.
     fn drop(&mut self) {
         self.site.trails.forget(&self.customer);
+        self.site.authorizer.forget(&self.customer);
         self.site.trails.end_erasing(&self.customer);
         self.site.watch.end_erasing(&self.customer);
         // What an officer sees follows by itself, a second later.

@@ -16,11 +16,12 @@ use axum::{Form, Router};
 use maud::{Markup, html};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::Name;
-use sharetrail_schemas::Timestamp;
+use sharetrail_schemas::{Kind, Timestamp};
+use url::form_urlencoded::Serializer;
 
 use super::layout::{Frame, Nav, PageError, page};
 use super::parts::{
-    Pairs, Tone, csrf_field, event_at, list_of_places, notice, parameter, place_link, places, table, value_of,
+    Pairs, Tone, csrf_field, event_at, list_of_places, notice, parameter, place_link, places, value_of,
 };
 use super::sentence::{law, tell};
 use super::words::{self, Words};
@@ -64,7 +65,11 @@ async fn save(
     let trail = trail_of(&site, &customer.id).await?;
     let Wanted { changes, mut left } = wanted(&pairs, &Choices::of(&trail));
     let mut recorded: Vec<(u32, LeafIndex)> = Vec::new();
+    let mut ticked: Vec<String> = Vec::new();
     for change in changes {
+        if let (ChoiceOf::Recipient(id), true) = (&change.of, change.allowed) {
+            ticked.push(id.clone());
+        }
         match change_choice(&site, &customer.id, change).await {
             Ok(events) => recorded.extend(events.iter().map(|event| (event.shard, event.index))),
             Err(problem) if recorded.is_empty() => return Err(problem.into()),
@@ -73,9 +78,12 @@ async fn save(
         }
     }
     let back = back(value_of(&pairs, "back"));
-    let recorded = list_of_places(&recorded);
-    let address = format!("{back}?recorded={recorded}&left={left}");
-    Ok(Redirect::to(&address).into_response())
+    let query = Serializer::new(String::new())
+        .append_pair("recorded", &list_of_places(&recorded))
+        .append_pair("left", &left.to_string())
+        .append_pair("ticked", &ticked.join(","))
+        .finish();
+    Ok(Redirect::to(&format!("{back}?{query}")).into_response())
 }
 
 /// Where to go when it is saved: to a recipient's page, if it was saved there.
@@ -148,7 +156,7 @@ fn is_allowed(choices: &Choices, of: &ChoiceOf) -> Option<bool> {
     Some(state == ChoiceState::Allowed)
 }
 
-/// What was recorded when this page was saved, as the address has it and the trail confirms it.
+/// What was recorded when this page was saved, as the address has it and the trail confirms it; and what it comes to.
 pub(super) fn saved(words: &Words, trail: &Trail, query: Option<&str>) -> Markup {
     let texts = &words.steering.choices;
     let Some(recorded) = parameter(query, "recorded") else {
@@ -161,23 +169,100 @@ pub(super) fn saved(words: &Words, trail: &Trail, query: Option<&str>) -> Markup
         .into_iter()
         .filter_map(|place| event_at(trail, place))
         .collect();
+    let idle = idle(words, trail, &parameter(query, "ticked").unwrap_or_default());
+    let has_no = found.iter().any(|event| !is_yes(event.kind));
     html! {
         @if !found.is_empty() {
             (notice(words, Tone::Good, &html! {
-                p { (texts.recorded) }
+                h2 { (texts.recorded) }
                 ul {
                     @for event in found {
-                        li { (tell(event, words).markup()) " (" (place_link(words, trail, event)) ")" }
+                        li { (effect(words, trail, event)) " " (place_link(words, trail, event)) }
                     }
                 }
+                @if has_no {
+                    p { (texts.after_no) " " a href="/me/requests" { (texts.deletion) } "." }
+                } @else {
+                    p { (texts.after_yes) }
+                }
             }))
-        } @else if recorded.is_empty() && left == 0 {
+        } @else if recorded.is_empty() && left == 0 && idle.is_empty() {
             (notice(words, Tone::Good, &html! { p { (texts.unchanged) } }))
+        }
+        @if !idle.is_empty() {
+            (notice(words, Tone::Warn, &html! { @for told in &idle { p { (told) } } }))
         }
         @if left > 0 {
             @let changes = words::capitalised(&words.counted(left, &texts.changes));
             (notice(words, Tone::Warn, &html! { p { ((texts.left)(&changes)) } }))
         }
+    }
+}
+
+fn is_yes(kind: Kind) -> bool {
+    matches!(kind, Kind::ConsentGiven | Kind::PreferenceChanged)
+}
+
+/// What an event of a choice comes to. A consent that ends may say only which one it was: that says the rest.
+fn effect(words: &Words, trail: &Trail, event: &TrailEvent) -> Markup {
+    let texts = &words.steering.choices;
+    let ended = event.consent.as_ref().and_then(|consent| {
+        let mut events = trail.events.iter();
+        events.find(|one| one.is_named_by(consent, event))
+    });
+    let purposes = match ended {
+        Some(ended) if event.purposes.is_empty() => &ended.purposes,
+        _ => &event.purposes,
+    };
+    let purposes = if purposes.is_empty() {
+        texts.whatever.to_owned()
+    } else {
+        words.terms_within(purposes)
+    };
+    let named = event.recipient.as_ref();
+    let named = named.or_else(|| ended.and_then(|ended| ended.recipient.as_ref()));
+    html! {
+        @match (event.kind, named) {
+            (Kind::ConsentGiven, None) => { ((texts.purpose_on)(&purposes)) }
+            (Kind::ConsentGiven, Some(to)) => { ((texts.recipient_on)(&to.name, &purposes)) }
+            (Kind::ConsentRefused | Kind::ConsentWithdrawn, None) => { ((texts.purpose_off)(&purposes)) }
+            (Kind::ConsentRefused | Kind::ConsentWithdrawn, Some(to)) => {
+                ((texts.recipient_off)(&to.name, &purposes))
+            }
+            (Kind::PreferenceChanged, Some(to)) => { ((texts.recipient_lifted)(&to.name, &purposes)) }
+            _ => { (tell(event, words).markup()) }
+        }
+    }
+}
+
+/// Of recipients that were ticked, those that receive nothing all the same, and why.
+fn idle(words: &Words, trail: &Trail, ticked: &str) -> Vec<String> {
+    let ticked: BTreeSet<&str> = ticked.split(',').collect();
+    let choices = Choices::of(trail);
+    let told = choices.recipients.iter().filter_map(|choice| {
+        let needed = needed(trail, &choices, choice);
+        let is_idle = ticked.contains(choice.recipient.id.as_str()) && !needed.is_empty();
+        let purposes = words.terms_within(&needed);
+        is_idle.then(|| (words.steering.choices.idle)(&choice.recipient.name, &purposes))
+    });
+    told.collect()
+}
+
+/// The purposes that must be allowed before a recipient can be; none where a yes to it alone is enough.
+fn needed(trail: &Trail, choices: &Choices, choice: &RecipientChoice) -> Vec<String> {
+    if !choice.steerable || choice.state == ChoiceState::Allowed {
+        return Vec::new();
+    }
+    let is_its = |one: &&PurposeChoice| one.rests_on_consent && choice.purposes.contains(&one.purpose);
+    let is_off = |one: &&PurposeChoice| {
+        let by = deciding(trail, one.by.as_ref());
+        one.state == ChoiceState::Refused && by.is_none_or(|by| by.kind != Kind::ConsentExpired)
+    };
+    let (off, open): (Vec<_>, Vec<_>) = choices.purposes.iter().filter(is_its).partition(is_off);
+    if open.is_empty() {
+        off.iter().map(|one| one.purpose.clone()).collect()
+    } else {
+        Vec::new()
     }
 }
 
@@ -193,7 +278,10 @@ fn choices(words: &Words, trail: &Trail, csrf: &str, query: Option<&str>) -> Mar
     let recipients = choices.recipients.iter().filter(|choice| choice.steerable);
     let recipients: Vec<Switch> = recipients
         .enumerate()
-        .map(|(number, choice)| of_recipient(words, trail, number, choice, choice.recipient.name.clone()))
+        .map(|(number, choice)| {
+            let label = choice.recipient.name.clone();
+            of_recipient(words, trail, &choices, number, choice, label)
+        })
         .collect();
     html! {
         div.stack {
@@ -267,6 +355,7 @@ fn of_purpose(
 fn of_recipient(
     words: &Words,
     trail: &Trail,
+    choices: &Choices,
     number: usize,
     choice: &RecipientChoice,
     label: String,
@@ -279,6 +368,10 @@ fn of_recipient(
     let mut details = vec![words::capitalised(&format!("{role}, {country}"))];
     if !choice.purposes.is_empty() {
         details.push((texts.used_for)(&words.terms_within(&choice.purposes)));
+    }
+    let needed = needed(trail, choices, choice);
+    if !needed.is_empty() {
+        details.push((texts.needs)(&words.terms_within(&needed)));
     }
     Switch {
         key: format!("recipient:{}", choice.recipient.id),
@@ -299,17 +392,23 @@ fn standing(
 ) -> Option<Markup> {
     let texts = &words.steering.choices;
     let day = words.day(since?);
-    let is_meant = |event: &&TrailEvent| by.is_some_and(|by| by.id == event.id && *by == event.name());
-    let found = trail.events.iter().find(is_meant);
+    let found = deciding(trail, by);
     Some(html! {
         @match found {
             Some(event) => {
-                ((texts.since_when)(&day, (texts.deed)(event.kind)))
-                " (" (place_link(words, trail, event)) ")"
+                ((texts.since_when)(&day, (texts.deed)(event.kind))) ". "
+                (place_link(words, trail, event))
             }
             None => { ((texts.since)(&day)) }
         }
     })
+}
+
+/// The event by which a choice stands.
+fn deciding<'a>(trail: &'a Trail, by: Option<&TrailReference>) -> Option<&'a TrailEvent> {
+    let by = by?;
+    let mut events = trail.events.iter();
+    events.find(|event| by.id == event.id && *by == event.name())
 }
 
 /// The switches of one kind.
@@ -356,12 +455,13 @@ pub(super) fn switch_form(words: &Words, trail: &Trail, choice: &RecipientChoice
             p { a href="/me/requests" { (texts.object) } }
         };
     }
+    let choices = Choices::of(trail);
     let label = (texts.one_recipient)(&choice.recipient.name);
     html! {
         form.stack method="post" action="/me/choices" {
             (csrf_field(csrf))
             input type="hidden" name="back" value=(choice.recipient.id);
-            (row(words, &of_recipient(words, trail, 0, choice, label)))
+            (row(words, &of_recipient(words, trail, &choices, 0, choice, label)))
             div.actions { button.btn type="submit" { (texts.save_one) } }
         }
     }
@@ -383,28 +483,27 @@ fn fixed(words: &Words, choices: &Choices) -> Markup {
     if purposes.is_empty() && recipients.is_empty() {
         return html! {};
     }
-    let rows = html! {
-        @for choice in purposes {
-            tr {
-                th scope="row" { (words.term(&choice.purpose)) }
-                td { (reason(words, &choice.legal_bases)) }
-            }
-        }
-        @for choice in recipients {
-            tr {
-                th scope="row" {
-                    a href={ "/me/recipients/" (choice.recipient.id) } { (choice.recipient.name) }
-                }
-                td { (texts.fixed_recipient) }
-            }
-        }
-    };
     html! {
         section.stack aria-labelledby="fixed" {
             h2 #fixed { (texts.fixed) }
             p { (texts.fixed_lead) }
-            (table("fixed-table", texts.fixed_caption, &[texts.fixed_what, texts.fixed_why], &rows))
-            p { a href="/me/requests" { (texts.object) } }
+            @if !purposes.is_empty() {
+                dl.pair {
+                    @for choice in purposes {
+                        dt { (words.term(&choice.purpose)) }
+                        dd { (reason(words, &choice.legal_bases)) }
+                    }
+                }
+            }
+            @if !recipients.is_empty() {
+                p { (texts.fixed_recipients) }
+                ul {
+                    @for choice in recipients {
+                        li { a href={ "/me/recipients/" (choice.recipient.id) } { (choice.recipient.name) } }
+                    }
+                }
+            }
+            p.actions { a.btn.btn-quiet href="/me/requests" { (texts.object) } }
         }
     }
 }
@@ -415,13 +514,11 @@ fn reason(words: &Words, bases: &[String]) -> String {
         return texts.fixed_purpose_none.to_owned();
     }
     let told: Vec<String> = bases.iter().map(|basis| law(basis, words)).collect();
-    (texts.fixed_purpose)(&words.list(&told))
+    words::capitalised(&words.list(&told))
 }
 
 #[cfg(test)]
 mod tests {
-    use sharetrail_schemas::Kind;
-
     use super::super::parts::samples::{self, check_escaped, check_forms, event, shared, trail};
     use super::*;
 
@@ -531,7 +628,7 @@ mod tests {
         assert_eq!(boxes, html.matches("<label for=").count());
         assert_eq!(html.matches("<fieldset").count(), html.matches("<legend").count());
         // What rests on a contract is told with its ground.
-        assert!(html.contains("needed for your contract"));
+        assert!(html.contains("Needed for your contract"));
         assert!(!html.contains("was:purpose:dpv:ServiceProvision"));
     }
 
@@ -544,6 +641,51 @@ mod tests {
             }
         }
         check_escaped(&choices(words::english(), &told, "token", None).into_string());
+    }
+
+    /// The fault: a withdrawal names the consent that it ends and nothing else, so that nobody learns what is off now.
+    #[test]
+    fn what_was_saved_is_told_by_what_it_comes_to() {
+        let mut told = usual();
+        let ended = |kind, id: &str, day| TrailEvent {
+            consent: Some(samples::reference("yes")),
+            ..event(kind, id, day)
+        };
+        told.events.extend([
+            ended(Kind::ConsentWithdrawn, "off", 4),
+            TrailEvent {
+                recipient: Some(samples::recipient("mail.example")),
+                ..ended(Kind::ConsentWithdrawn, "off-for-one", 5)
+            },
+        ]);
+        let words = words::english();
+        let texts = &words.steering.choices;
+        let html = saved(words, &told, Some("recorded=0.4,0.5&left=0")).into_string();
+        assert!(html.contains(&(texts.purpose_off)("direct marketing")));
+        assert!(html.contains(&(texts.recipient_off)("The mail.example", "direct marketing")));
+        assert!(html.contains(texts.after_no));
+        let html = saved(words, &told, Some("recorded=0.1&left=0")).into_string();
+        assert!(html.contains(&(texts.purpose_on)("direct marketing")) && html.contains(texts.after_yes));
+    }
+
+    /// The fault: a recipient is ticked, its purpose is off, and the page says that nothing was changed.
+    #[test]
+    fn a_tick_that_comes_to_nothing_is_told() {
+        let mut told = usual();
+        let words = words::english();
+        let text = |trail: &Trail, query: &str| saved(words, trail, Some(query)).into_string();
+        let query = "recorded=&left=0&ticked=mail.example,nobody.example";
+        // It may receive: there is nothing to tell but that it is so already.
+        assert!(text(&told, query).contains(words.steering.choices.unchanged));
+        told.events.push(TrailEvent {
+            consent: Some(samples::reference("yes")),
+            ..event(Kind::ConsentWithdrawn, "off", 4)
+        });
+        let html = text(&told, query);
+        let expected = (words.steering.choices.idle)("The mail.example", "direct marketing");
+        assert!(html.contains(&expected));
+        assert!(!html.contains(words.steering.choices.unchanged));
+        assert!(!text(&told, "recorded=&left=0").contains("notice-warn"));
     }
 
     /// The fault: a link makes this page say that something was recorded.

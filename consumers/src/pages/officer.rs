@@ -229,7 +229,6 @@ impl ToDecide<'_> {
             article.card.stack aria-labelledby=(id) {
                 h2 id=(id) { (title) }
                 dl.pair {
-                    dt { (texts.customer) } dd { code { (about.customer) } }
                     dt { (texts.asked) } dd { (day(words, request.opened)) }
                     dt { (texts.due) }
                     dd {
@@ -474,7 +473,7 @@ fn finding_filter(words: &Words, asked: &Asked) -> Markup {
                 input type="text" id="recipient" name="recipient" value=(asked.recipient) maxlength="63"
                     autocapitalize="none" spellcheck="false";
             }
-            button.btn.btn-quiet type="submit" { (texts.apply) }
+            div.actions { button.btn.btn-quiet type="submit" { (texts.apply) } }
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::trail::{Trail, TrailEvent, TrailGeneration};
 const SPAN_SECONDS: i64 = 30 * 86_400;
 /// Things shown of each list; the rest is a link away.
 const SHOWN: usize = 5;
+/// Benefits shown, whose texts may be long.
+const BENEFITS_SHOWN: usize = 3;
 
 pub(super) fn routes() -> Router<Site> {
     Router::new().route("/me", get(overview))
@@ -95,11 +97,12 @@ fn checks(trail: &Trail, words: &Words) -> Markup {
                 p { (texts.good) }
             } @else {
                 (out_of_order(trail, words))
+                p { (texts.advice) }
                 p.actions {
+                    a.btn href="/me/requests" { (texts.object) }
                     @if totals.findings > 0 {
                         a.btn.btn-quiet href=(filtered("findings", "only")) { (texts.findings) }
                     }
-                    a.btn.btn-quiet href="/me/requests" { (texts.object) }
                 }
             }
             p { (texts.whose_word) " " a href="/me/proof" { (texts.proof) } "." }
@@ -223,12 +226,12 @@ fn benefits(trail: &Trail, words: &Words) -> Markup {
                 p { (texts.none) }
             } @else {
                 ul.plain {
-                    @for (event, benefit) in got.iter().take(SHOWN) {
+                    @for (event, benefit) in got.iter().take(BENEFITS_SHOWN) {
                         li { b { (benefit) } " " a href=(address_of(trail, event)) { (day(words, event.time)) } }
                     }
                 }
             }
-            @if got.len() > SHOWN { p.muted { ((texts.further)(&words.number(count(got.len())))) } }
+            @if got.len() > BENEFITS_SHOWN { p.muted { ((texts.further)(&words.number(count(got.len())))) } }
         }
     }
 }
@@ -284,19 +287,24 @@ fn categories(trail: &Trail, words: &Words) -> Markup {
 fn downloads(words: &Words) -> Markup {
     let texts = &words.overview.downloads;
     let files = [
-        ("dossier.json", texts.dossier),
-        ("trail.csv", texts.csv),
-        ("trail.json", texts.json),
+        ("dossier.json", texts.dossier, texts.dossier_about),
+        ("trail.csv", texts.csv, texts.csv_about),
+        ("trail.json", texts.json, texts.json_about),
     ];
     html! {
-        section.card.stack aria-labelledby="downloads" {
+        section.card aria-labelledby="downloads" {
             h2 #downloads { (icon(Icon::Download)) (texts.heading) }
-            p { (texts.lead) }
-            p.actions {
-                @for (file, name) in files {
-                    a.btn.btn-quiet href={ "/me/download/" (file) } download { (name) }
+            ul.plain.downloads {
+                @for (file, name, about) in files {
+                    li {
+                        a.btn.btn-quiet href={ "/me/download/" (file) } download { (name) }
+                        span { (about) }
+                    }
                 }
-                a.btn.btn-quiet href="/me/download/report" { (texts.report) }
+                li {
+                    a.btn.btn-quiet href="/me/download/report" { (texts.report) }
+                    span { (texts.report_about) }
+                }
             }
         }
     }

@@ -76,9 +76,14 @@ pub(super) fn placed(words: &Words, shard: u32, index: LeafIndex) -> String {
     (words.timeline.facts.placed)(&words.number(index.0), shard)
 }
 
-/// Where an event is on record, as a link to where the timeline tells it.
+/// A link to where the timeline tells an event; whoever hears it also hears which one, since many of them are alike.
 pub(super) fn place_link(words: &Words, trail: &Trail, event: &TrailEvent) -> Markup {
-    html! { a href=(address_of(trail, event)) { (placed(words, event.shard, event.index)) } }
+    html! {
+        a href=(address_of(trail, event)) {
+            (words.timeline.see)
+            span.visually-hidden { ", " (placed(words, event.shard, event.index)) }
+        }
+    }
 }
 
 /// The hidden field that shows that a form is ours.

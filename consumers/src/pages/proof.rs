@@ -46,7 +46,7 @@ fn content(ledger: &str, words: &Words) -> Markup {
             h1 { (texts.heading) }
             p.lead { (texts.lead) }
             section.stack aria-labelledby="verdict" {
-                h2 #verdict { (texts.verdict) }
+                h2.visually-hidden #verdict { (texts.verdict) }
                 noscript { (without_script(texts)) }
                 div #proof data-dossier="/v1/me/dossier" data-policy="/policy" data-ledger=(ledger) {
                     p.muted.needs-script { (texts.waiting) }

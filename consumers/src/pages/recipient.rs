@@ -15,7 +15,7 @@ use sharetrail_schemas::Timestamp;
 
 use super::choices::{saved, switch_form};
 use super::layout::{Frame, Nav, PageError, error_page, page};
-use super::parts::{day, place_link, table};
+use super::parts::{place_link, table};
 use super::sentence::{finding, law, tell};
 use super::sharing::{Row, findings, passed_on, rows, terms};
 use super::words::{self, Words};
@@ -191,8 +191,7 @@ impl<'a> Known<'a> {
             names.purposes,
             names.bases,
             names.times,
-            names.first,
-            names.last,
+            names.when,
             names.findings,
         ];
         let received = rows(self.disclosures.iter().copied());
@@ -292,8 +291,7 @@ fn received_row(words: &Words, row: &Row<'_>) -> Markup {
                 }
             }
             td.number { (words.number(row.times)) }
-            td { (day(words, row.first)) }
-            td { (day(words, row.last)) }
+            td { (words.days(row.first, row.last)) }
             td { (findings(words.sharing, words, row.findings)) }
         }
     }

@@ -15,8 +15,8 @@ use sharetrail_schemas::{Right, Timestamp};
 use super::layout::{Frame, Nav, PageError, page};
 use super::parts::{
     FormFault, Pairs, TEXT_CHARACTERS, Tone, csrf_field, day, described_by, event_at, fault_of,
-    fault_summary, list_of_places, notice, now, parameter, place_link, placed, places, table, value_of,
-    with_status, written,
+    fault_summary, list_of_places, notice, now, parameter, place_link, places, table, value_of, with_status,
+    written,
 };
 use super::words::{self, Words};
 use crate::http::auth::{PageCustomer, Person, check_csrf};
@@ -189,11 +189,9 @@ impl Shown<'_> {
                 (self.sent(words, &requests))
                 p.lead { (texts.lead) }
                 (self.erased(words))
-                section.stack aria-labelledby="asked" {
-                    h2 #asked { (texts.heading) }
-                    @if requests.is_empty() {
-                        p { (texts.none) }
-                    } @else {
+                @if !requests.is_empty() {
+                    section.stack aria-labelledby="asked" {
+                        h2 #asked { (texts.heading) }
                         (self.list(words, &requests))
                     }
                 }
@@ -213,9 +211,9 @@ impl Shown<'_> {
         html! {
             @if let Some(request) = found {
                 @let right = (words.common.right)(request.right);
-                @let place = placed(words, request.shard, request.index);
-                @let text = (words.steering.requests.sent)(right, &words.day(request.due), &place);
-                (notice(words, Tone::Good, &html! { p { (text) } }))
+                @let texts = &words.steering.requests;
+                @let text = (texts.sent)(right, &words.day(request.due));
+                (notice(words, Tone::Good, &html! { h2 { (texts.sent_heading) } p { (text) } }))
             }
         }
     }
@@ -299,13 +297,14 @@ impl Shown<'_> {
                     @for &right in Right::ALL {
                         @let (name, about) = (texts.right)(right);
                         @let id = format!("right-{}", right.name());
-                        div.choice {
+                        div.choice.choice-confirmed[right == Right::Erasure] {
                             div.switch {
                                 input type="radio" id=(id) name=(RIGHT) value=(right.name())
                                     checked[self.asked.right == Some(right)] aria-describedby={ (id) "-about" };
                                 label for=(id) { (name) }
                             }
                             p.choice-about.muted id={ (id) "-about" } { (about) }
+                            @if right == Right::Erasure { (self.confirm(words)) }
                         }
                     }
                 }
@@ -318,17 +317,26 @@ impl Shown<'_> {
                         (self.asked.text)
                     }
                 }
-                div.choice {
-                    (fault_of(self.faults, CONFIRM))
-                    div.switch {
-                        input type="checkbox" id=(CONFIRM) name=(CONFIRM) value="yes"
-                            checked[self.asked.is_confirmed]
-                            aria-describedby=(described_by(self.faults, CONFIRM)) aria-invalid=[invalid(CONFIRM)];
-                        label for=(CONFIRM) { (texts.confirm) }
-                    }
-                    p.choice-about.hint id="confirm-hint" { (texts.confirm_hint) }
-                }
                 div.actions { button.btn type="submit" { (texts.send) } }
+            }
+        }
+    }
+
+    /// That a deletion is meant; style sheets hide it where something else is chosen.
+    fn confirm(&self, words: &Words) -> Markup {
+        let texts = &words.steering.requests;
+        let is_wrong = self.faults.iter().any(|fault| fault.field == CONFIRM);
+        html! {
+            div.choice-confirm {
+                (fault_of(self.faults, CONFIRM))
+                div.switch {
+                    input type="checkbox" id=(CONFIRM) name=(CONFIRM) value="yes"
+                        checked[self.asked.is_confirmed]
+                        aria-describedby=(described_by(self.faults, CONFIRM))
+                        aria-invalid=[is_wrong.then_some("true")];
+                    label for=(CONFIRM) { (texts.confirm) }
+                }
+                p.hint id="confirm-hint" { (texts.confirm_hint) }
             }
         }
     }
@@ -422,6 +430,10 @@ mod tests {
         // The first was due nine days ago, the second is not.
         assert_eq!(html.matches(words.steering.requests.overdue).count(), 1);
         assert_eq!(html.matches("type=\"radio\"").count(), Right::ALL.len());
+        // What confirms a deletion stands with the choice of it.
+        let of_deletion = html.split("choice-confirmed").nth(1).unwrap();
+        let of_deletion = of_deletion.split("type=\"radio\"").nth(1).unwrap();
+        assert!(of_deletion.contains("id=\"confirm\""));
         assert_eq!(html.matches("<h1").count(), 1);
     }
 

@@ -177,11 +177,64 @@ pub(super) fn rows<'a>(disclosures: impl Iterator<Item = &'a TrailEvent>) -> Vec
     rows.into_values().collect()
 }
 
+/// What one recipient received from the company itself.
+struct Receiver<'a> {
+    /// As it was told last.
+    recipient: &'a TrailRecipient,
+    /// How often each kind of data.
+    categories: BTreeMap<&'a str, u64>,
+    purposes: BTreeSet<&'a str>,
+    times: u64,
+    first: Timestamp,
+    last: Timestamp,
+    findings: usize,
+}
+
+/// Who received what, whoever received the most first.
+fn receivers<'a>(disclosures: impl Iterator<Item = &'a TrailEvent>) -> Vec<Receiver<'a>> {
+    let mut receivers: BTreeMap<&str, Receiver<'a>> = BTreeMap::new();
+    for event in disclosures {
+        let Some(recipient) = &event.recipient else {
+            continue;
+        };
+        let (first, last) = event.span();
+        let receiver = receivers
+            .entry(recipient.id.as_str())
+            .or_insert_with(|| Receiver {
+                recipient,
+                categories: BTreeMap::new(),
+                purposes: BTreeSet::new(),
+                times: 0,
+                first,
+                last,
+                findings: 0,
+            });
+        receiver.recipient = recipient;
+        let times = event.disclosures();
+        let categories: BTreeSet<&str> = event.categories.iter().map(String::as_str).collect();
+        for category in categories {
+            let sum = receiver.categories.entry(category).or_default();
+            *sum = sum.saturating_add(times);
+        }
+        receiver
+            .purposes
+            .extend(event.purposes.iter().map(String::as_str));
+        receiver.times = receiver.times.saturating_add(times);
+        receiver.first = receiver.first.min(first);
+        receiver.last = receiver.last.max(last);
+        receiver.findings += event.findings.len();
+    }
+    let mut receivers: Vec<Receiver<'a>> = receivers.into_values().collect();
+    receivers.sort_by_key(|one| (std::cmp::Reverse(one.times), one.recipient.id.as_str()));
+    receivers
+}
+
 /// All that the page shows.
 struct Shared<'a> {
     /// Recipients as they were told last.
     recipients: BTreeMap<&'a str, &'a TrailRecipient>,
     direct: Vec<Row<'a>>,
+    receivers: Vec<Receiver<'a>>,
     onward: Vec<PassedOn<'a>>,
     /// Disclosures by recipient, whatever the kinds of data, and what is wrong with them.
     sums: BTreeMap<&'a str, (u64, usize)>,
@@ -214,6 +267,7 @@ impl<'a> Shared<'a> {
         Self {
             recipients,
             direct: rows(trail.disclosures().filter(is_direct)),
+            receivers: receivers(trail.disclosures().filter(is_direct)),
             onward,
             sums,
             disclosures,
@@ -248,7 +302,7 @@ fn sharing(words: &Words, trail: &Trail) -> Markup {
         div.stack {
             h1 { (words.common.navigation.sharing) }
             @if shared.recipients.is_empty() {
-                p.lead { (texts.lead_none) }
+                p.lead { (if trail.unopened.is_empty() { texts.lead_none } else { texts.lead_unknown }) }
             } @else {
                 @let organisations = words.counted(count(shared.recipients.len()), &texts.organisations);
                 @let times = words.counted(shared.disclosures, &words.timeline.times);
@@ -256,7 +310,9 @@ fn sharing(words: &Words, trail: &Trail) -> Markup {
             }
             @if !trail.unopened.is_empty() {
                 @let events = words.counted(count(trail.unopened.len()), &words.common.events);
-                (notice(words, Tone::Warn, &html! { p { ((texts.unopened)(&events)) } }))
+                (notice(words, Tone::Warn, &html! {
+                    p { ((texts.unopened)(&events)) " " a href="/me/timeline" { (texts.unopened_more) } }
+                }))
             }
             @if !shared.recipients.is_empty() {
                 section.stack aria-labelledby="picture" {
@@ -267,7 +323,7 @@ fn sharing(words: &Words, trail: &Trail) -> Markup {
                 }
                 section.stack aria-labelledby="as-table" {
                     h2 #as-table { (texts.table.heading) }
-                    (direct_table(words, &shared.direct))
+                    (direct_table(words, &shared.receivers))
                 }
                 @if !shared.onward.is_empty() {
                     section.stack aria-labelledby="onward" {
@@ -302,40 +358,51 @@ pub(super) fn terms(words: &Words, terms: &BTreeSet<&str>, none: &str) -> String
     }
 }
 
-fn direct_table(words: &Words, direct: &[Row<'_>]) -> Markup {
+fn direct_table(words: &Words, receivers: &[Receiver<'_>]) -> Markup {
     let texts = &words.sharing.table;
     let head = [
-        texts.category,
         texts.recipient,
-        texts.role,
         texts.country,
+        texts.category,
         texts.purposes,
         texts.times,
-        texts.first,
-        texts.last,
+        texts.when,
         texts.findings,
     ];
-    let mut sorted: Vec<&Row<'_>> = direct.iter().collect();
-    sorted.sort_by_cached_key(|row| {
-        let name = row.recipient.name.to_lowercase();
-        (name, row.recipient.id.as_str(), words.term(row.category))
-    });
     let rows = html! {
-        @for row in sorted {
+        @for one in receivers {
             tr {
-                th scope="row" { (words.term(row.category)) }
-                td { a href={ "/me/recipients/" (row.recipient.id) } { (row.recipient.name) } }
-                td { ((words.common.role)(row.recipient.role)) }
-                td { (words.country(&row.recipient.country)) }
-                td { (terms(words, &row.purposes, texts.none_told)) }
-                td.number { (words.number(row.times)) }
-                td { (day(words, row.first)) }
-                td { (day(words, row.last)) }
-                td { (findings(words.sharing, words, row.findings)) }
+                th scope="row" { (who(words, one.recipient)) }
+                td { (words.country(&one.recipient.country)) }
+                td {
+                    @if one.categories.is_empty() { (texts.none_told) }
+                    @else {
+                        ul.plain {
+                            @for (category, times) in &one.categories {
+                                li {
+                                    (words.term(category)) " "
+                                    span.muted { (words.counted(*times, &words.timeline.times)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                td { (terms(words, &one.purposes, texts.none_told)) }
+                td.number { (words.number(one.times)) }
+                td { (words.days(one.first, one.last)) }
+                td { (findings(words.sharing, words, one.findings)) }
             }
         }
     };
     table("who-has-what", texts.caption, &head, &rows)
+}
+
+/// A recipient, who has a page, and what it is to the company.
+fn who(words: &Words, recipient: &TrailRecipient) -> Markup {
+    html! {
+        a href={ "/me/recipients/" (recipient.id) } { (recipient.name) }
+        span.cell-more { ((words.common.role)(recipient.role)) }
+    }
 }
 
 fn onward_table(words: &Words, onward: &[PassedOn<'_>]) -> Markup {
@@ -343,7 +410,6 @@ fn onward_table(words: &Words, onward: &[PassedOn<'_>]) -> Markup {
     let head = [
         texts.onward_from,
         texts.onward_to,
-        texts.role,
         texts.country,
         texts.category,
         texts.safeguard,
@@ -355,8 +421,7 @@ fn onward_table(words: &Words, onward: &[PassedOn<'_>]) -> Markup {
             @let country = told.event.country.as_deref().unwrap_or(&told.to.country);
             tr {
                 th scope="row" { a href={ "/me/recipients/" (told.from.id) } { (told.from.name) } }
-                td { a href={ "/me/recipients/" (told.to.id) } { (told.to.name) } }
-                td { ((words.common.role)(told.to.role)) }
+                td { (who(words, told.to)) }
                 td { (words.country(country)) }
                 td {
                     @if told.event.categories.is_empty() {
@@ -600,6 +665,26 @@ mod tests {
         assert_eq!(pairs(&both).len(), 1);
         let alone = trail(vec![first(), receipt("r1", "elsewhere")]);
         assert_eq!(pairs(&alone).len(), 1);
+    }
+
+    /// The fault: what went out together is counted once for each kind of data, or what names no kind not at all.
+    #[test]
+    fn receivers_are_told_once_with_all_that_they_received() {
+        let told = trail(vec![
+            shared("s1", 1, "a.example", &["pd:Name", "pd:Age"]),
+            shared("s2", 2, "b.example", &["pd:Name"]),
+            shared("s3", 9, "b.example", &[]),
+        ]);
+        let found = receivers(told.disclosures());
+        let sums: Vec<_> = found
+            .iter()
+            .map(|one| (one.recipient.id.as_str(), one.times, one.categories.len()))
+            .collect();
+        assert_eq!(sums, [("b.example", 2, 1), ("a.example", 1, 2)]);
+        assert_eq!(
+            (found[0].first, found[0].last),
+            (samples::time(2), samples::time(9))
+        );
     }
 
     #[test]

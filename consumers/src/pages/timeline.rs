@@ -156,21 +156,33 @@ fn content(trail: &Trail, wish: &Wish, faults: &[ProblemError], words: &Words) -
             h1 { (texts.heading) }
             p.lead { (texts.lead) }
             (told_faults(faults, words))
-            (filters(trail, wish, words))
+            @if wish.is_filter() || !trail.events.is_empty() { (filters(trail, wish, words)) }
             @if events.is_empty() {
-                p.notice { (texts.filter.none) }
+                p.notice { (none(trail, wish, words)) }
             } @else {
                 (showing(&window, words))
                 @for (month, events) in by_month(window.shown, words) {
-                    section.stack {
+                    section.stack.of-month {
                         h2.month { (month) }
-                        (list(&events, words))
+                        (list(trail, &events, words))
                     }
                 }
                 (pager(wish, &window, words))
             }
             @if !wish.is_filter() && window.older.is_none() { (unopened(trail, words)) }
         }
+    }
+}
+
+/// Why there is no event to show.
+fn none(trail: &Trail, wish: &Wish, words: &Words) -> &'static str {
+    let texts = &words.timeline.filter;
+    if wish.is_filter() {
+        texts.none
+    } else if trail.unopened.is_empty() {
+        texts.nothing
+    } else {
+        texts.nothing_left
     }
 }
 
@@ -246,12 +258,13 @@ fn pager(wish: &Wish, window: &Window<'_>, words: &Words) -> Markup {
 }
 
 /// Events in the order they are given, with all they say.
-fn list(events: &[&TrailEvent], words: &Words) -> Markup {
+fn list(trail: &Trail, events: &[&TrailEvent], words: &Words) -> Markup {
     html! {
         ol.timeline {
             @for event in events {
                 li.event id=(anchor(event)) {
                     (headline(event, words))
+                    (notes(trail, event, words))
                     (details(event, words))
                 }
             }
@@ -274,7 +287,42 @@ pub(super) fn headline(event: &TrailEvent, words: &Words) -> Markup {
             p.event-benefit { (icon(Icon::Gift)) span { (texts.benefit) ": " b { (benefit) } } }
         }
         @for found in &event.findings { (notice(words, Tone::Bad, &html! { (finding(found, words)) })) }
-        @if !told.notes.is_empty() { (pairs(&told.notes)) }
+    }
+}
+
+/// What happened in the producer's words, and by what right; other events that it names lead to where they stand.
+fn notes(trail: &Trail, event: &TrailEvent, words: &Words) -> Markup {
+    let names = &words.timeline.facts;
+    let named = |name: &str| {
+        let reference = if name == names.consent || name == names.consent_ended {
+            event.consent.as_ref()
+        } else if name == names.onward_of {
+            event.onward_of.as_ref()
+        } else {
+            None
+        }?;
+        let mut events = trail.events.iter();
+        events.find(|one| one.is_named_by(reference, event))
+    };
+    let told = tell(event, words);
+    html! {
+        @if !told.notes.is_empty() {
+            dl.pair {
+                @for fact in &told.notes {
+                    dt { (fact.name) }
+                    dd {
+                        @if let Some(other) = named(fact.name) {
+                            @let kind = (words.timeline.kind)(other.kind);
+                            a href=(address_of(trail, other)) {
+                                ((words.timeline.pointed)(kind, &words.day(other.time)))
+                            }
+                        } @else {
+                            (fact.text)
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

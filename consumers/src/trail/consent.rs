@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use super::event::shown;
 use super::{TrailEvent, Unopened, UnopenedState};
-use crate::choices::{DecisionReason, Denial, Said, Scope, Words};
+use crate::choices::{DecisionReason, Denial, Said, Scope, Words, consent_ended, corrections};
 
 /// What is wrong with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -182,6 +182,7 @@ struct Consents<'a> {
     given: Vec<&'a TrailEvent>,
     refused: Vec<&'a TrailEvent>,
     ended: Vec<&'a TrailEvent>,
+    corrections: Vec<&'a TrailEvent>,
     complete: bool,
 }
 
@@ -204,6 +205,7 @@ impl<'a> Consents<'a> {
             given: all(&[Kind::ConsentGiven]),
             refused: all(&[Kind::ConsentRefused]),
             ended: all(&[Kind::ConsentWithdrawn, Kind::ConsentExpired]),
+            corrections: corrections(events),
             complete,
         }
     }
@@ -290,10 +292,8 @@ impl<'a> Consents<'a> {
     /// How `consent` had ended for the disclosure before `last`, the earliest end of several.
     fn end_of(&self, consent: &TrailEvent, event: &TrailEvent, last: Timestamp) -> Option<End> {
         let ends = self.ended.iter().filter(|end| {
-            let named = end
-                .consent
-                .as_ref()
-                .is_some_and(|reference| consent.is_named_by(reference, end));
+            let named = consent_ended(end, &self.corrections)
+                .is_some_and(|(reference, from)| consent.is_named_by(reference, from));
             let is_meant = named && is_for_its_recipient(end, event);
             is_meant && end.time < last && end.time >= consent.time && ends_it(end, consent, event)
         });

@@ -103,14 +103,20 @@ pub(super) fn concerns(
             add(Concern::NoSafeguard { country });
         }
     }
-    let faults = trail.unopened.iter().filter(|one| one.state != UnopenedState::Erased);
+    let faults = trail
+        .unopened
+        .iter()
+        .filter(|one| one.state != UnopenedState::Erased);
     found.extend(faults.map(|one| of_unopened(&trail.customer, one)));
     found
 }
 
 /// The third country that a disclosure went to without a safeguard.
 fn unguarded(event: &TrailEvent) -> Option<&str> {
-    let recipients = event.recipient.as_ref().map(|recipient| recipient.country.as_str());
+    let recipients = event
+        .recipient
+        .as_ref()
+        .map(|recipient| recipient.country.as_str());
     let country = event.country.as_deref().or(recipients)?;
     (event.safeguard.is_none() && needs_safeguard(country)).then_some(country)
 }

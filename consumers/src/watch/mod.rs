@@ -15,18 +15,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sharetrail_ledger::{Ledger, Vault};
 use sharetrail_proof::entry::{EVENT, Entry, party_label};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::{Label, Name};
+use sharetrail_schemas::Right;
 use utoipa::ToSchema;
 
-pub use self::concern::{Concern, WatchedFinding};
 use self::concern::concerns;
-use self::sums::{Share, sums};
+pub use self::concern::{Concern, WatchedFinding};
 pub use self::sums::RecipientTotals;
+use self::sums::{Share, sums};
 use crate::error::ConsumerError;
 use crate::logs::Logs;
 use crate::opening::customer_of;
@@ -37,6 +39,10 @@ use crate::trail::{Trail, trail};
 
 /// Leaves that are looked through before their customers' trails are read.
 const CHUNK_LEAVES: u64 = 16_384;
+/// How long after a trail could not be read it is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// Trails that cannot be read, beside which others are: more than these are a fault of the whole ledger.
+const FAILED_MAX: usize = 1_000;
 
 /// A request of some customer that waits for an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -69,6 +75,8 @@ pub struct Watch {
     shelf: Arc<Shelf>,
     /// Whoever looks holds this.
     turn: Mutex<()>,
+    /// Whoever reads a trail and keeps it holds this: what was read later is kept later.
+    reading: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -80,6 +88,9 @@ struct State {
     /// By the label of each of their generations.
     labels: HashMap<Label, Known>,
     customers: HashMap<Whose, Seen>,
+    /// Labels whose trail could not be read, and when that was tried last.
+    failed: HashSet<(u32, Label)>,
+    tried: Option<Instant>,
     /// Parties that are registered, by shard. One that is not may be so later.
     registered: HashSet<(u32, String)>,
     /// Customers of whom an erasure was granted.
@@ -118,6 +129,7 @@ impl Watch {
             vault: Arc::clone(vault),
             shelf: Arc::clone(shelf),
             turn: Mutex::new(()),
+            reading: Mutex::new(()),
             state: Mutex::new(State {
                 read: vec![0; ledger.shards() as usize],
                 ..State::default()
@@ -125,36 +137,53 @@ impl Watch {
         })
     }
 
-    /// Reads what is new, until it is level or told to stop. To be called every second or so; what was read before an error
-    /// stays read.
+    /// Reads what is new, until it is level or told to stop. To be called every second or so. A trail that cannot be read
+    /// keeps no other from being read, and is tried again; the first such error is told at the end.
     pub fn look(&self, stop: &AtomicBool) -> Result<(), ConsumerError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sizes = Vec::new();
         for shard in 0..self.ledger.shards() {
             sizes.push(self.ledger.reader(shard)?.size().0);
         }
-        let read = {
+        let (read, is_again) = {
             let mut state = self.state();
             state.total = sizes.iter().sum();
-            state.read.clone()
+            (state.read.clone(), state.is_to_try_again())
         };
-        if read == sizes {
+        if read == sizes && !is_again {
             return Ok(());
         }
-        let projections = self.shelf.projections()?;
+        let projections = self.shelf.beside()?;
         if projections.folded()? != sizes {
             self.shelf.catch_up()?;
         }
+        let mut outcome = if is_again {
+            self.try_again(&projections, stop)
+        } else {
+            Ok(())
+        };
         for (shard, from) in (0..).zip(read) {
-            self.follow(&projections, shard, from, stop)?;
+            let followed = self.follow(&projections, shard, from, stop);
+            outcome = outcome.and(followed);
         }
-        Ok(())
+        outcome
     }
 
-    /// How many leaves were looked through, and how many there are.
+    /// How many leaves were looked through, and how many there are. While a trail cannot be read, some are left.
     pub fn progress(&self) -> (u64, u64) {
         let state = self.state();
-        (state.read.iter().sum(), state.total)
+        let read: u64 = state.read.iter().sum();
+        (read.saturating_sub(state.failed.len() as u64), state.total)
+    }
+
+    /// How many findings there are.
+    pub fn count(&self) -> usize {
+        let state = self.state();
+        state
+            .customers
+            .values()
+            .map(|seen| state.left(seen).count())
+            .sum()
     }
 
     /// What an officer sees now.
@@ -163,22 +192,6 @@ impl Watch {
         let made = state.view.take().unwrap_or_else(|| Arc::new(state.make_view()));
         state.view = Some(Arc::clone(&made));
         made
-    }
-
-    /// A page of findings, the newest first, after one that was shown before, by shard and index; all that are about one
-    /// event come together, so that a page can be a little longer than `limit`.
-    pub fn findings_page(&self, after: Option<(u32, u64)>, limit: usize) -> Vec<WatchedFinding> {
-        let view = self.view();
-        let place = |finding: &WatchedFinding| (finding.shard, finding.index.0);
-        let start = after.map_or(0, |after| {
-            let last = view.findings.iter().rposition(|finding| place(finding) == after);
-            last.map_or(view.findings.len(), |last| last + 1)
-        });
-        let mut end = view.findings.len().min(start.saturating_add(limit.max(1)));
-        while end < view.findings.len() && place(&view.findings[end]) == place(&view.findings[end - 1]) {
-            end += 1;
-        }
-        view.findings[start..end].to_vec()
     }
 
     /// Requests that wait for an answer; the soonest due first.
@@ -221,10 +234,15 @@ impl Watch {
         let reader = self.ledger.reader(shard)?;
         // What is not folded yet is for the next look.
         let folded = projections.folded()?;
-        let end = folded.get(shard as usize).copied().unwrap_or_default().min(reader.size().0);
+        let end = folded
+            .get(shard as usize)
+            .copied()
+            .unwrap_or_default()
+            .min(reader.size().0);
+        let mut failed = None;
         while from < end && !stop.load(Ordering::Acquire) {
             let until = end.min(from + CHUNK_LEAVES);
-            let mut labels = Vec::new();
+            let (mut labels, mut parties) = (Vec::new(), Vec::new());
             reader.scan(LeafIndex(from), &mut |index, entry, _| {
                 if index.0 >= until {
                     return ControlFlow::Break(());
@@ -232,17 +250,23 @@ impl Watch {
                 match Entry::parse(entry) {
                     Ok(Entry::Event(event)) => labels.push((event.label, index.0)),
                     Ok(Entry::Erasure(erasure)) => labels.push((erasure.label, index.0)),
+                    Ok(Entry::Registry(registry)) => parties.push(registry.record.party.clone()),
                     _ => {}
                 }
                 ControlFlow::Continue(())
             })?;
+            self.are_registered(shard, &parties);
             for (label, index) in labels {
                 if stop.load(Ordering::Acquire) {
                     return Ok(());
                 }
-                let is_read = self.state().labels.get(&label).is_some_and(|known| known.judged > index);
-                if !is_read {
-                    self.read_label(projections, shard, label)?;
+                if !self.is_done_with(shard, &label, index)
+                    && let Err(error) = self.try_label(projections, shard, label)
+                {
+                    if self.state().failed.len() > FAILED_MAX {
+                        return Err(error);
+                    }
+                    failed.get_or_insert(error);
                 }
             }
             from = until;
@@ -250,7 +274,59 @@ impl Watch {
                 *read = until;
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether a leaf is in what was read of its label, or waits with it for the next try.
+    fn is_done_with(&self, shard: u32, label: &Label, index: u64) -> bool {
+        let state = self.state();
+        let is_read = state.labels.get(label).is_some_and(|known| known.judged > index);
+        is_read || state.failed.contains(&(shard, *label))
+    }
+
+    /// Reads once more what could not be read before.
+    fn try_again(&self, projections: &Projections, stop: &AtomicBool) -> Result<(), ConsumerError> {
+        let failed: Vec<(u32, Label)> = {
+            let mut state = self.state();
+            state.tried = Some(Instant::now());
+            state.failed.iter().copied().collect()
+        };
+        let mut outcome = Ok(());
+        for (shard, label) in failed {
+            if stop.load(Ordering::Acquire) {
+                break;
+            }
+            let read = self.try_label(projections, shard, label);
+            outcome = outcome.and(read);
+        }
+        outcome
+    }
+
+    /// Reads the trail of a label's customer, and notes whether that went well.
+    fn try_label(&self, projections: &Projections, shard: u32, label: Label) -> Result<(), ConsumerError> {
+        let outcome = self.read_label(projections, shard, label);
+        let mut state = self.state();
+        if outcome.is_ok() {
+            state.failed.remove(&(shard, label));
+        } else {
+            if state.failed.is_empty() {
+                state.tried = Some(Instant::now());
+            }
+            state.failed.insert((shard, label));
+        }
+        outcome
+    }
+
+    /// Notes that the registry of a shard names these parties.
+    fn are_registered(&self, shard: u32, parties: &[Name]) {
+        if parties.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        for party in parties {
+            state.registered.insert((shard, party.as_str().to_owned()));
+        }
+        state.view = None;
     }
 
     fn read_label(&self, projections: &Projections, shard: u32, label: Label) -> Result<(), ConsumerError> {
@@ -266,13 +342,22 @@ impl Watch {
     }
 
     fn read_customer(&self, projections: &Projections, customer: &str) -> Result<(), ConsumerError> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let folded = projections.folded()?;
         let told = trail(&self.ledger, projections, &self.vault, customer)?;
         let mut unknown = |shard: u32, party: &str| self.is_registered(projections, shard, party);
         let findings = concerns(&told, &mut unknown);
         let open = requests(&told).into_iter().filter(is_open).collect();
-        let shares = sums(&told, &findings);
-        self.state().keep(&told, &folded, Seen { findings, requests: open, shares });
+        let shares = sums(&told);
+        self.state().keep(
+            &told,
+            &folded,
+            Seen {
+                findings,
+                requests: open,
+                shares,
+            },
+        );
         Ok(())
     }
 
@@ -284,6 +369,7 @@ impl Watch {
         label: Label,
         reason: &str,
     ) -> Result<(), ConsumerError> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let leaves = projections.leaves_on(shard, &label)?;
         let is_erased = leaves.iter().any(|leaf| leaf.kind != EVENT);
         let findings = if is_erased {
@@ -294,9 +380,22 @@ impl Watch {
         let judged = leaves.last().map_or(0, |leaf| leaf.index.0 + 1);
         let whose = Whose::Label(label);
         let mut state = self.state();
-        state.labels.insert(label, Known { whose: whose.clone(), judged });
-        let seen = Seen { findings, ..Seen::default() };
-        state.customers.insert(whose, seen);
+        state.labels.insert(
+            label,
+            Known {
+                whose: whose.clone(),
+                judged,
+            },
+        );
+        if findings.is_empty() {
+            state.customers.remove(&whose);
+        } else {
+            let seen = Seen {
+                findings,
+                ..Seen::default()
+            };
+            state.customers.insert(whose, seen);
+        }
         state.view = None;
         Ok(())
     }
@@ -320,7 +419,9 @@ impl Watch {
                 kind: None,
                 time: None,
                 recipient: None,
-                concern: Concern::Unreadable { reason: reason.to_owned() },
+                concern: Concern::Unreadable {
+                    reason: reason.to_owned(),
+                },
             });
         }
         Ok(found)
@@ -349,8 +450,9 @@ impl Watch {
     }
 }
 
+/// Whether something is left to do. A deletion that was granted is done once the trail that it was asked in is erased.
 fn is_open(request: &CustomerRequest) -> bool {
-    matches!(request.state, RequestState::Open | RequestState::InProgress)
+    request.state.is_open() || (request.state == RequestState::Granted && request.right == Right::Erasure)
 }
 
 impl State {
@@ -359,12 +461,21 @@ impl State {
         let id: Arc<str> = told.customer.as_str().into();
         for generation in &told.generations {
             let judged = folded.get(generation.shard as usize).copied().unwrap_or_default();
-            let whose = Whose::Customer(Arc::clone(&id));
+            let nameless = Whose::Label(generation.label);
             // It may have had no name before.
-            self.customers.remove(&Whose::Label(generation.label));
+            self.customers.remove(&nameless);
+            // Whose it was is not remembered once it is erased.
+            let whose = if generation.erased_at.is_some() {
+                nameless
+            } else {
+                Whose::Customer(Arc::clone(&id))
+            };
             self.labels.insert(generation.label, Known { whose, judged });
         }
-        let waits = seen.requests.iter().any(|request| request.right == sharetrail_schemas::Right::Erasure);
+        let waits = seen
+            .requests
+            .iter()
+            .any(|request| request.right == Right::Erasure);
         if !waits {
             self.erasing.remove(&*id);
         }
@@ -377,32 +488,57 @@ impl State {
         self.view = None;
     }
 
+    /// Whether something could not be read, and it is time to try again.
+    fn is_to_try_again(&self) -> bool {
+        let is_time = self.tried.is_none_or(|tried| tried.elapsed() >= AGAIN_AFTER);
+        is_time && !self.failed.is_empty()
+    }
+
+    /// What is the matter still: a recipient may have been registered since.
+    fn left<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = &'a WatchedFinding> {
+        seen.findings
+            .iter()
+            .filter(move |finding| match &finding.concern {
+                Concern::UnregisteredRecipient { recipient } => {
+                    !self.registered.contains(&(finding.shard, recipient.clone()))
+                }
+                _ => true,
+            })
+    }
+
     fn make_view(&self) -> WatchView {
-        let is_registered = |shard: u32, recipient: &str| self.registered.contains(&(shard, recipient.to_owned()));
         let mut view = WatchView::default();
         let mut totals: BTreeMap<&str, RecipientTotals> = BTreeMap::new();
         for (whose, seen) in &self.customers {
-            let still = seen.findings.iter().filter(|finding| match &finding.concern {
-                Concern::UnregisteredRecipient { recipient } => !is_registered(finding.shard, recipient),
-                _ => true,
-            });
-            view.findings.extend(still.cloned());
+            view.findings.extend(self.left(seen).cloned());
             for share in &seen.shares {
                 share.add_to(&mut totals);
             }
             if let Whose::Customer(customer) = whose {
-                view.requests.extend(seen.requests.iter().map(|request| WatchedRequest {
-                    customer: customer.to_string(),
-                    request: request.clone(),
-                    is_being_erased: self.erasing.contains(&**customer),
-                }));
+                view.requests
+                    .extend(seen.requests.iter().map(|request| WatchedRequest {
+                        customer: customer.to_string(),
+                        request: request.clone(),
+                        is_being_erased: self.erasing.contains(&**customer),
+                    }));
             }
         }
         view.findings.sort_by_key(|one| {
             let place = (one.shard, one.index);
-            (one.time.is_some(), std::cmp::Reverse((one.time, place)), one.concern.name())
+            (
+                one.time.is_some(),
+                std::cmp::Reverse((one.time, place)),
+                one.concern.name(),
+            )
         });
-        view.requests.sort_by_key(|one| (one.request.due, one.request.shard, one.request.index));
+        view.requests
+            .sort_by_key(|one| (one.request.due, one.request.shard, one.request.index));
+        for finding in &view.findings {
+            let about = finding.recipient.as_ref();
+            if let Some(sum) = about.and_then(|recipient| totals.get_mut(recipient.id.as_str())) {
+                sum.concerns += 1;
+            }
+        }
         view.recipients = totals.into_values().collect();
         for recipient in &mut view.recipients {
             recipient.registered = self.registered.iter().any(|(_, party)| *party == recipient.id);

@@ -8,7 +8,6 @@ use serde::{Serialize, Serializer};
 use sharetrail_schemas::{Role, Timestamp};
 use utoipa::ToSchema;
 
-use super::concern::WatchedFinding;
 use crate::trail::Trail;
 
 /// What one organisation received, of all customers.
@@ -54,27 +53,23 @@ impl Share {
             totals.insert(&ours.id, ours.clone());
             return;
         };
-        if ours.last > sum.last {
-            // As told last.
+        let told = |one: &RecipientTotals| (one.last, one.name.clone(), one.country.clone());
+        if told(ours) > told(sum) {
+            // As told last; the same of two that were told at once, whoever is read first.
             (sum.name, sum.role, sum.country) = (ours.name.clone(), ours.role, ours.country.clone());
         }
         sum.disclosures = sum.disclosures.saturating_add(ours.disclosures);
         sum.customers += ours.customers;
         sum.first = sum.first.min(ours.first);
         sum.last = sum.last.max(ours.last);
-        sum.concerns += ours.concerns;
     }
 }
 
-/// The shares of one customer's trail, in which these are the findings.
-pub(super) fn sums(trail: &Trail, findings: &[WatchedFinding]) -> Vec<Share> {
-    let concerns_about = |id: &str| {
-        let about = |finding: &&WatchedFinding| finding.recipient.as_ref().is_some_and(|one| one.id == id);
-        findings.iter().filter(about).count() as u64
-    };
+/// The shares of one customer's trail. What is the matter is counted by whoever knows what still is.
+pub(super) fn sums(trail: &Trail) -> Vec<Share> {
     let shares = trail.recipients().into_iter().map(|received| {
         Share(RecipientTotals {
-            concerns: concerns_about(&received.id),
+            concerns: 0,
             id: received.id,
             name: received.name,
             role: received.role,

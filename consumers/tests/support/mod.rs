@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 pub(crate) mod hands;
+pub(crate) mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// When a browser asks again after a stream has ended.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// The longest stream: whoever listens on asks again, and goes on where it ended.
-const STREAM_TIME: Duration = Duration::from_hours(1);
+const STREAM_TIME: Duration = Duration::from_mins(30);
 /// The header by which a browser says which event came last.
 const LAST_EVENT_ID: &str = "last-event-id";
 const EVENT: &str = "trail";

@@ -15,7 +15,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, K
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use ureq::Agent;
 use ureq::http::Response;
 use url::Url;
@@ -57,7 +57,7 @@ struct Key {
     id: Option<String>,
     /// What the key can check, by its own type.
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    check: DecodingKey,
 }
 
 impl Ring {
@@ -90,7 +90,7 @@ impl Ring {
         match (named.next(), named.next()) {
             (None, _) => Err(Refusal::UnknownKey),
             (Some(_), Some(_)) => Err(Refusal::AmbiguousKey),
-            (Some(key), None) if is_good(&key) => Ok(&key.key),
+            (Some(key), None) if is_good(&key) => Ok(&key.check),
             (Some(_), None) => Err(Refusal::Algorithm),
         }
     }
@@ -118,7 +118,7 @@ impl Key {
         Some(Self {
             id: common.key_id.clone(),
             algorithms,
-            key: DecodingKey::from_jwk(&jwk).ok()?,
+            check: DecodingKey::from_jwk(&jwk).ok()?,
         })
     }
 }
@@ -266,8 +266,8 @@ impl Source {
 
 /// Something that is fetched now and then, by one at a time.
 pub(super) struct Kept<T> {
-    held: RwLock<Held<T>>,
-    fetching: Mutex<()>,
+    held: Arc<RwLock<Held<T>>>,
+    fetching: Arc<Mutex<()>>,
 }
 
 struct Held<T> {
@@ -290,11 +290,11 @@ enum Need {
 impl<T> Default for Kept<T> {
     fn default() -> Self {
         Self {
-            held: RwLock::new(Held {
+            held: Arc::new(RwLock::new(Held {
                 value: None,
                 tried: None,
-            }),
-            fetching: Mutex::new(()),
+            })),
+            fetching: Arc::default(),
         }
     }
 }
@@ -330,29 +330,22 @@ impl<T: Send + Sync + 'static> Kept<T> {
     where
         F: FnOnce() -> Result<T, String> + Send + 'static,
     {
-        let _turn = match self.need(missed) {
+        let fetching = Arc::clone(&self.fetching);
+        let turn = match self.need(missed) {
             Need::Nothing => return self.good(),
-            Need::Refresh => match self.fetching.try_lock() {
+            Need::Refresh => match fetching.try_lock_owned() {
                 Ok(turn) => turn,
                 Err(_) => return self.good(),
             },
-            Need::Wait => self.fetching.lock().await,
+            Need::Wait => fetching.lock_owned().await,
         };
         // Whoever had the turn before may have fetched it.
         if self.need(missed) == Need::Nothing {
             return self.good();
         }
-        let fetched = tokio::task::spawn_blocking(fetch).await;
-        let fetched = fetched.unwrap_or_else(|error| Err(error.to_string()));
-        let now = Instant::now();
-        {
-            let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-            held.tried = Some((now, fetched.is_err()));
-            match fetched {
-                Ok(value) => held.value = Some((Arc::new(value), now)),
-                Err(reason) => tracing::warn!(target: "http", %reason, "the sign-in provider is of no use"),
-            }
-        }
+        // On its own: whoever asks and goes away would have the provider asked once more by each who comes next.
+        // Where it panicked, what is held stays.
+        let _ = tokio::spawn(renew(Arc::clone(&self.held), turn, fetch)).await;
         self.good()
     }
 
@@ -365,6 +358,26 @@ impl<T: Send + Sync + 'static> Kept<T> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.good(Instant::now()).ok_or(Refusal::Unavailable)
     }
+}
+
+/// Fetches what is held anew; `turn` is kept until that has come or failed.
+async fn renew<T, F>(held: Arc<RwLock<Held<T>>>, turn: OwnedMutexGuard<()>, fetch: F)
+where
+    T: Send + Sync + 'static,
+    F: FnOnce() -> Result<T, String> + Send + 'static,
+{
+    let fetched = tokio::task::spawn_blocking(fetch).await;
+    let fetched = fetched.unwrap_or_else(|error| Err(error.to_string()));
+    let now = Instant::now();
+    {
+        let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
+        held.tried = Some((now, fetched.is_err()));
+        match fetched {
+            Ok(value) => held.value = Some((Arc::new(value), now)),
+            Err(reason) => tracing::warn!(target: "http", %reason, "the sign-in provider is of no use"),
+        }
+    }
+    drop(turn);
 }
 
 /// The keys of one provider, as new as they need to be.

@@ -169,6 +169,15 @@ async fn caller(parts: &Parts, site: &Site) -> Result<Caller, Problem> {
     Ok(Caller::Person(Person::by_cookie(found)))
 }
 
+/// Whether a request shows something by which it may be known who asks: a header, a client's certificate, or the
+/// cookie of a session that there is. Any other cookie shows nothing.
+pub(super) fn shows_something(headers: &HeaderMap, has_certificate: bool, site: &Site) -> bool {
+    has_certificate || headers.contains_key(header::AUTHORIZATION) || {
+        let number = Cookie::session(is_secure(site)).find(headers);
+        number.is_some_and(|number| site.auth.sessions.find(number, now()).is_some())
+    }
+}
+
 /// The token that a request shows.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let refused = |text: &str| Problem::new(ProblemKind::Unauthenticated, text);
@@ -268,10 +277,15 @@ impl FromRequestParts<Site> for MaybePerson {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
-        Ok(Self(match caller(parts, site).await? {
-            Caller::Person(person) => Some(person),
-            Caller::Nobody | Caller::Service(_) => None,
-        }))
+        let Caller::Person(person) = caller(parts, site).await? else {
+            return Ok(Self(None));
+        };
+        match &person.customer {
+            Some(id) => site.limits.check_customer(id)?,
+            None if person.is_officer => site.limits.check_officer(&person.account)?,
+            None => {}
+        }
+        Ok(Self(Some(person)))
     }
 }
 

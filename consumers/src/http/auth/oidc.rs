@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use sharetrail_ledger::{LedgerError, files};
 use sharetrail_schemas::check_customer_id;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use super::keys::{Client, Endpoints, Kept, Keys, Source};
 use crate::error::ConsumerError;
@@ -35,6 +36,8 @@ const CACHED_SECONDS: u64 = 300;
 const CACHED_TOKENS: usize = 20_000;
 /// Characters of a person's name that are kept.
 const NAME_CHARACTERS: usize = 100;
+/// Codes that are traded for tokens at once: each waits for the provider on a thread that others need too.
+const TRADES: usize = 8;
 /// The claim that tells a token which ends sessions at the provider, and which signs nobody in.
 const LOGOUT_CLAIM: &str = "events";
 
@@ -355,6 +358,8 @@ pub(super) struct Oidc {
     endpoints: Kept<Endpoints>,
     /// By the token's hash: nothing here signs anybody in.
     checked: Cache<[u8; 32], Checked>,
+    /// Places for trading codes.
+    pub(super) trades: Arc<Semaphore>,
 }
 
 impl Oidc {
@@ -380,6 +385,7 @@ impl Oidc {
             keys: Keys::new(source),
             endpoints: Kept::default(),
             checked: Cache::new(CACHED_TOKENS),
+            trades: Arc::new(Semaphore::new(TRADES)),
         })
     }
 

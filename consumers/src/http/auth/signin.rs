@@ -165,7 +165,10 @@ async fn exchange(oidc: &Oidc, code: &str, verifier: &str, back: &str) -> Result
         form.push(("client_id", client_id.to_owned()));
     }
     let client = Arc::clone(oidc.client());
+    let place = Arc::clone(&oidc.trades).acquire_owned().await;
+    let place = place.map_err(|error| Problem::failed(&error))?;
     let ask = move || {
+        let _place = place;
         let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = client.post(&endpoint, &form, basic.as_deref())?;
         let answer: Answer =

@@ -70,7 +70,8 @@ fn a_page_that_is_not_there_is_the_first_one() {
         &[],
         words::english(),
     );
-    assert!(none.into_string().contains(words::english().timeline.filter.none));
+    let none = none.into_string();
+    assert!(none.contains(words::english().timeline.filter.nothing) && !none.contains("<form"));
 }
 
 #[test]
@@ -134,6 +135,20 @@ fn findings_and_what_does_not_open_are_shown() {
     assert!(html.contains("leaf 12 of shard 0") && html.contains("the seal does not open"));
     let only = shown(&told, "findings=only");
     assert!(only.contains("id=\"event-0-9\"") && !only.contains("id=\"event-0-2\""));
+}
+
+/// The fault: a consent is named by its id, which says nothing to the customer who gave it.
+#[test]
+fn events_that_are_named_can_be_gone_to() {
+    let given = event(Kind::ConsentGiven, "yes", 1);
+    let ended = |id: &str| TrailEvent {
+        consent: Some(super::super::parts::samples::reference(id)),
+        ..event(Kind::ConsentWithdrawn, "no", 2)
+    };
+    let html = shown(&trail(vec![given.clone(), ended("yes")]), "");
+    assert!(html.contains("Consent given, 1 January 2026</a>"));
+    // Where the event is not in the trail, its id is all there is.
+    assert!(shown(&trail(vec![given, ended("other")]), "").contains("event other of"));
 }
 
 #[test]

@@ -96,8 +96,8 @@ pub(crate) const ENGLISH: Common = Common {
     },
     footer: Footer {
         label: "About this site",
-        promise: "What is on record here is signed and can only be added to. Nobody can change it unnoticed, \
-                  the company included.",
+        promise: "What is on record here is signed and can only be added to. Check it yourself: what is changed \
+                  later shows, whoever changed it.",
         auditors: "For auditors",
         verifier: "Check a dossier offline",
         api: "The HTTP API",
@@ -198,7 +198,7 @@ fn english_right(right: Right) -> &'static str {
         Right::Rectification => "to have your data corrected",
         Right::Portability => "to take your data with you",
         Right::Objection => "to have a use of your data stopped",
-        Right::Restriction => "to have the use of your data suspended",
+        Right::Restriction => "to have the use of your data paused",
         other => other.name(),
     }
 }

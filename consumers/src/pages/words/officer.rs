@@ -23,7 +23,6 @@ pub(crate) struct DecisionWords {
     pub(crate) none: &'static str,
     pub(crate) heading: fn(right: &str, customer: &str) -> String,
     pub(crate) right: fn(Right) -> &'static str,
-    pub(crate) customer: &'static str,
     pub(crate) asked: &'static str,
     pub(crate) due: &'static str,
     pub(crate) overdue: &'static str,
@@ -162,7 +161,6 @@ const REQUESTS: DecisionWords = DecisionWords {
         Right::Restriction => "Restriction",
         other => other.name(),
     },
-    customer: "Customer",
     asked: "Asked on",
     due: "Answer due by",
     overdue: "Overdue",
@@ -260,7 +258,7 @@ const AUDITOR: AuditorWords = AuditorWords {
     lead: |ledger| {
         format!(
             "Everything that is needed to check the ledger {ledger} without believing this server. It is \
-             open to all and holds no personal data: entries are pseudonyms and commitments."
+             open to all and shows nobody’s data: entries are pseudonyms and commitments."
         )
     },
     policy: "The trust policy",

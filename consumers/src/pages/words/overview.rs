@@ -53,6 +53,7 @@ pub(crate) struct Checks {
     pub(crate) further: fn(count: u64, number: &str) -> String,
     pub(crate) whose_word: &'static str,
     pub(crate) proof: &'static str,
+    pub(crate) advice: &'static str,
     pub(crate) findings: &'static str,
     pub(crate) object: &'static str,
 }
@@ -95,11 +96,14 @@ pub(crate) struct Nothing {
 /// What can be taken away.
 pub(crate) struct Downloads {
     pub(crate) heading: &'static str,
-    pub(crate) lead: &'static str,
     pub(crate) dossier: &'static str,
+    pub(crate) dossier_about: &'static str,
     pub(crate) csv: &'static str,
+    pub(crate) csv_about: &'static str,
     pub(crate) json: &'static str,
+    pub(crate) json_about: &'static str,
     pub(crate) report: &'static str,
+    pub(crate) report_about: &'static str,
     /// The names of a spreadsheet's columns, in their order.
     pub(crate) columns: [&'static str; 29],
     pub(crate) yes: &'static str,
@@ -148,19 +152,19 @@ pub(crate) const ENGLISH: Overview = Overview {
         format!("What {company} has put on record about you: what it collected, who received it, and why.")
     },
     holders: Holders {
-        heading: "Who has it",
+        heading: "Who has my data",
         organisations: Forms {
-            one: "organisation received your data",
-            many: "organisations received your data",
+            one: "organisation has received data about you",
+            many: "organisations have received data about you",
         },
         newest: |name, day| format!("The newest is {name}, since {day}."),
         none: "Your data was shared with nobody, as far as the record goes.",
         unknown: "There are events that cannot be read: what they say is not counted here.",
-        more: "See who has my data",
+        more: "See who, and what they received",
     },
     changes: Changes {
         heading: "What changed",
-        span: |day| format!("In the 30 days up to {day}, the day of the newest event"),
+        span: |day| format!("in the 30 days up to {day}, when something last happened"),
         disclosures: Forms {
             one: "time data went out",
             many: "times data went out",
@@ -202,14 +206,16 @@ pub(crate) const ENGLISH: Overview = Overview {
         },
         whose_word: "This page is the company’s word. You need not believe it:",
         proof: "Check it yourself on this machine",
-        findings: "See them in the timeline",
-        object: "Ask for a right or object",
+        advice: "The company must answer for this. You can object, or ask that your data is deleted; if its answer \
+                 does not satisfy you, you can complain to a data protection authority.",
+        findings: "Show it in the timeline",
+        object: "Take it up with the company",
     },
     categories: Categories {
-        heading: "What kinds of data",
+        heading: "Which kinds of data",
         caption: "The kinds of data that events are about",
         category: "Kind of data",
-        events: "Events",
+        events: "Times on record",
         disclosures: "Times it went out",
         none: "No event names a kind of data.",
     },
@@ -247,11 +253,14 @@ pub(crate) const ENGLISH: Overview = Overview {
     },
     downloads: Downloads {
         heading: "Take it with you",
-        lead: "All of it, in forms for people, for spreadsheets and for other services.",
         dossier: "Dossier with all proofs",
+        dossier_about: "The file to keep: whoever has it can check every entry, also without this company.",
         csv: "Table (CSV)",
+        csv_about: "For a spreadsheet.",
         json: "Data (JSON)",
+        json_about: "For other programs and services.",
         report: "Report to print",
+        report_about: "Everything in plain sentences, to read or on paper.",
         columns: [
             "time",
             "kind",
@@ -320,8 +329,8 @@ pub(crate) const ENGLISH: Overview = Overview {
         heading: "See where your data went",
         lead: |company| {
             format!(
-                "{company} keeps a public, signed record of what it does with its customers’ data. Yours \
-                 opens for you alone."
+                "{company} keeps a signed record of what it does with its customers’ data. Here you see what it \
+                 says about you, and check it yourself."
             )
         },
         points: [
@@ -332,7 +341,7 @@ pub(crate) const ENGLISH: Overview = Overview {
             ),
             (
                 "Steer it",
-                "Allow or refuse each purpose and each organisation. What you choose is on record too, and \
+                "Allow or refuse each use and each organisation. What you choose is on record too, and \
                  what is done against it shows.",
             ),
             (

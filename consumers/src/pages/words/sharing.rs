@@ -11,7 +11,9 @@ use super::Forms;
 pub(crate) struct Sharing {
     pub(crate) lead: fn(organisations: &str, times: &str) -> String,
     pub(crate) lead_none: &'static str,
+    pub(crate) lead_unknown: &'static str,
     pub(crate) unopened: fn(events: &str) -> String,
+    pub(crate) unopened_more: &'static str,
     pub(crate) organisations: Forms,
     pub(crate) findings: Forms,
     pub(crate) findings_none: &'static str,
@@ -41,12 +43,11 @@ pub(crate) struct TableWords {
     pub(crate) caption: &'static str,
     pub(crate) category: &'static str,
     pub(crate) recipient: &'static str,
-    pub(crate) role: &'static str,
     pub(crate) country: &'static str,
     pub(crate) purposes: &'static str,
     pub(crate) bases: &'static str,
     pub(crate) times: &'static str,
-    pub(crate) first: &'static str,
+    pub(crate) when: &'static str,
     pub(crate) last: &'static str,
     pub(crate) findings: &'static str,
     pub(crate) none_told: &'static str,
@@ -89,21 +90,20 @@ pub(crate) struct RecipientWords {
 pub(crate) const ENGLISH: Sharing = Sharing {
     lead: |organisations, times| format!("{organisations} received data about you, {times} in all."),
     lead_none: "No organisation has received data about you, as far as the record goes.",
+    lead_unknown: "Nothing that can be read in your trail says who received data about you.",
     unopened: |events| {
-        format!(
-            "{events} in your trail cannot be shown, so what they say is not counted here. The timeline \
-             tells which they are."
-        )
+        format!("{events} in your trail cannot be read, so what is said there is not counted here.")
     },
+    unopened_more: "See why",
     organisations: Forms {
         one: "organisation",
         many: "organisations",
     },
     findings: Forms {
-        one: "finding",
-        many: "findings",
+        one: "time not in order",
+        many: "times not in order",
     },
-    findings_none: "None",
+    findings_none: "Yes",
     picture: PictureWords {
         heading: "Where your data went",
         region: "Picture of where your data went; it can be scrolled sideways",
@@ -114,9 +114,8 @@ pub(crate) const ENGLISH: Sharing = Sharing {
                  {onward} on the right. The table after the picture says the same."
             )
         },
-        note: "The thicker a band, the more often that data went there. Where several kinds of data went \
-               out together, each kind has a band of its own. The table below says the same in words and \
-               numbers.",
+        note: "The thicker a band, the more often that data went there. What went out together has a band \
+               for each kind of data.",
         columns: ["Kind of data", "Who received it", "To whom they passed it on"],
         categories: Forms {
             one: "kind of data",
@@ -145,17 +144,16 @@ pub(crate) const ENGLISH: Sharing = Sharing {
     },
     table: TableWords {
         heading: "The same as a table",
-        caption: "Each kind of data, and who received it",
+        caption: "Who received which kinds of data from the company, the most often first",
         category: "Kind of data",
         recipient: "Who received it",
-        role: "What they are",
         country: "Country",
         purposes: "What for",
         bases: "On what ground",
         times: "Times",
-        first: "First",
+        when: "When",
         last: "Last",
-        findings: "Findings",
+        findings: "In order?",
         none_told: "Not told",
         onward_heading: "Passed on",
         onward_caption: "Data that those who had received it passed on to others",
@@ -169,7 +167,7 @@ pub(crate) const ENGLISH: Sharing = Sharing {
         lead: |times, days| format!("Received data about you {times}, {days}."),
         lead_none: "No data went to this organisation; it is only named in your trail.",
         who: "Who this is",
-        id: "Known in the ledger as",
+        id: "Its name on record",
         role: "What it is to the company",
         country: "Where it is established",
         countries: "Your data went to",
@@ -180,9 +178,9 @@ pub(crate) const ENGLISH: Sharing = Sharing {
         safeguards_none: "None is named",
         received: "What it received",
         received_caption: |name| format!("What {name} received, by kind of data"),
-        findings: "Findings",
+        findings: "Is it in order?",
         findings_none: "Nothing is wrong with what this organisation received, as far as your trail tells.",
-        finding_at: |day| format!("What happened on {day}:"),
+        finding_at: |day| format!("{day}:"),
         onward: "Passed on",
         onward_to: |to, role, country, times| format!("Passed data on to {to} ({role}, {country}), {times}"),
         onward_from: |from, times| format!("Was given data by {from}, {times}"),

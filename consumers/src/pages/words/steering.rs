@@ -32,20 +32,28 @@ pub(crate) struct ChoiceWords {
     pub(crate) covers: fn(categories: &str) -> String,
     pub(crate) goes_to: fn(recipients: &str) -> String,
     pub(crate) used_for: fn(purposes: &str) -> String,
+    pub(crate) needs: fn(purposes: &str) -> String,
     pub(crate) save: &'static str,
     pub(crate) save_hint: &'static str,
     pub(crate) save_one: &'static str,
     pub(crate) fixed: &'static str,
     pub(crate) fixed_lead: &'static str,
-    pub(crate) fixed_caption: &'static str,
-    pub(crate) fixed_what: &'static str,
-    pub(crate) fixed_why: &'static str,
-    pub(crate) fixed_purpose: fn(bases: &str) -> String,
     pub(crate) fixed_purpose_none: &'static str,
     pub(crate) fixed_recipient: &'static str,
+    pub(crate) fixed_recipients: &'static str,
     pub(crate) object: &'static str,
     pub(crate) changes: Forms,
     pub(crate) recorded: &'static str,
+    pub(crate) purpose_on: fn(purposes: &str) -> String,
+    pub(crate) purpose_off: fn(purposes: &str) -> String,
+    pub(crate) recipient_on: fn(name: &str, purposes: &str) -> String,
+    pub(crate) recipient_off: fn(name: &str, purposes: &str) -> String,
+    pub(crate) recipient_lifted: fn(name: &str, purposes: &str) -> String,
+    pub(crate) whatever: &'static str,
+    pub(crate) after_yes: &'static str,
+    pub(crate) after_no: &'static str,
+    pub(crate) deletion: &'static str,
+    pub(crate) idle: fn(name: &str, purposes: &str) -> String,
     pub(crate) unchanged: &'static str,
     pub(crate) left: fn(changes: &str) -> String,
 }
@@ -54,7 +62,6 @@ pub(crate) struct ChoiceWords {
 pub(crate) struct RequestWords {
     pub(crate) lead: &'static str,
     pub(crate) heading: &'static str,
-    pub(crate) none: &'static str,
     pub(crate) caption: &'static str,
     pub(crate) what: &'static str,
     pub(crate) state: &'static str,
@@ -74,7 +81,8 @@ pub(crate) struct RequestWords {
     pub(crate) confirm: &'static str,
     pub(crate) confirm_hint: &'static str,
     pub(crate) send: &'static str,
-    pub(crate) sent: fn(right: &str, day: &str, place: &str) -> String,
+    pub(crate) sent_heading: &'static str,
+    pub(crate) sent: fn(right: &str, day: &str) -> String,
     pub(crate) errors: &'static str,
     pub(crate) error_right: &'static str,
     pub(crate) error_text: &'static str,
@@ -92,16 +100,18 @@ pub(crate) const ENGLISH: Steering = Steering {
 };
 
 const CHOICES: ChoiceWords = ChoiceWords {
-    lead: "A tick means yes. Take it away and save, and from then on whoever asks before they share your \
-           data is told no. Every change becomes a signed entry in your trail.",
-    nothing: "There is nothing to switch on or off: nothing on record rests on your consent.",
+    lead: "A tick means yes, no tick means no. Whoever asks before sharing your data is told what you chose. \
+           Data that is shared against your choice is recorded all the same, and shown to you as not in order.",
+    nothing: "There is nothing to switch on or off: nothing that can be read in your trail rests on your \
+              consent.",
     unopened: "Some events in your trail cannot be opened. Until that is cleared up, whoever asks is told \
                no, whatever is ticked here.",
     purposes: "What your data may be used for",
-    purposes_hint: "A purpose that is off is off for every recipient.",
+    purposes_hint: "What is not allowed here is not allowed for anybody.",
     recipients: "Who may receive your data",
-    recipients_hint: "A recipient that is off gets nothing that rests on your consent, whatever it is for.",
-    one_recipient: |name| format!("{name} may receive what rests on my consent"),
+    recipients_hint: "Both are needed: somebody without a tick receives nothing that rests on your consent, and \
+                      somebody with one receives it only for uses that are allowed above.",
+    one_recipient: |name| format!("{name} may receive data that rests on my consent"),
     state: |state| match state {
         ChoiceState::Allowed => "Allowed",
         ChoiceState::Refused => "Not allowed",
@@ -111,30 +121,45 @@ const CHOICES: ChoiceWords = ChoiceWords {
     since_when: |day, deed| format!("since {day}, when {deed}"),
     deed: english_deed,
     covers: |categories| format!("Kinds of data: {categories}"),
-    goes_to: |recipients| format!("Goes to {recipients}"),
-    used_for: |purposes| format!("For {purposes}"),
+    goes_to: |recipients| format!("Received for it so far by {recipients}"),
+    used_for: |purposes| format!("Receives data for {purposes}"),
+    needs: |purposes| format!("A tick here counts only once you allow {purposes} too"),
     save: "Save my choices",
-    save_hint: "Only what you have changed on this page is recorded.",
+    save_hint: "Nothing changes before you save.",
     save_one: "Save this choice",
     fixed: "What does not rest on your consent",
-    fixed_lead: "The company names another ground for these, so that a switch here would not stop them. \
-                 You can object to them, or ask that they be suspended; the company must answer you.",
-    fixed_caption: "Uses and recipients without a switch, and why",
-    fixed_what: "Use or recipient",
-    fixed_why: "Why there is no switch",
-    fixed_purpose: |bases| format!("It rests on another ground: {bases}."),
+    fixed_lead: "The company names another ground for these, so that a tick would change nothing. You can \
+                 object to them, or ask for a pause; the company must answer you.",
     fixed_purpose_none: "No consent was asked for it, and no other ground is named.",
     fixed_recipient: "Nothing that it received rests on your consent.",
+    fixed_recipients: "Nothing that these received rests on your consent:",
     object: "Object, or ask for a pause",
     changes: Forms {
         one: "change",
         many: "changes",
     },
-    recorded: "Saved. This is on record now:",
-    unchanged: "Nothing was changed: everything stands as it stood.",
+    recorded: "Saved",
+    purpose_on: |purposes| format!("Your data may be used for {purposes} from now on."),
+    purpose_off: |purposes| format!("Your data may no longer be used for {purposes}."),
+    recipient_on: |name, purposes| format!("{name} may receive your data for {purposes} from now on."),
+    recipient_off: |name, purposes| format!("{name} may no longer receive your data for {purposes}."),
+    recipient_lifted: |name, purposes| {
+        format!("You no longer refuse that {name} receives your data for {purposes}.")
+    },
+    whatever: "what rests on your consent",
+    after_yes: "You can take this back here at any time.",
+    after_no: "This counts from now on. Data that was shared before stays where it is;",
+    deletion: "you can ask for its deletion",
+    idle: |name, purposes| {
+        format!(
+            "{name} still receives nothing that rests on your consent, because you do not allow {purposes}. \
+             Tick both if you want it to."
+        )
+    },
+    unchanged: "Nothing was changed. Everything is as it was.",
     left: |changes| {
         format!(
-            "{changes} could not be recorded. Look at the switches below, which show what stands, and save \
+            "{changes} could not be recorded. The ticks below show what counts now: look at them, and save \
              again."
         )
     },
@@ -142,9 +167,8 @@ const CHOICES: ChoiceWords = ChoiceWords {
 
 const REQUESTS: RequestWords = RequestWords {
     lead: "The law gives you these rights over your data. The company must answer within a month, and say \
-           why if it refuses. Request and answer are both entries in your trail.",
+           why if it refuses. What you ask and what it answers is recorded in your trail.",
     heading: "What you asked for",
-    none: "You have not asked for anything yet.",
     caption: "Your requests, the newest first",
     what: "You asked",
     state: "State",
@@ -168,11 +192,15 @@ const REQUESTS: RequestWords = RequestWords {
     text: "What the company should know (you can leave this empty)",
     text_hint: "Up to 1,000 characters. It becomes part of your trail, so write no more about yourself \
                 than is needed.",
-    confirm: "Yes, I want my data deleted, and I know that this cannot be taken back.",
-    confirm_hint: "Only needed where you ask for deletion.",
+    confirm: "Yes, delete my data. I know that this cannot be taken back.",
+    confirm_hint: "Needed to ask for deletion.",
     send: "Send the request",
-    sent: |right, day, place| {
-        format!("Your request {right} is on record ({place}). The answer is due by {day}.")
+    sent_heading: "Sent",
+    sent: |right, day| {
+        format!(
+            "You asked {right}. That is on record, and the company must answer by {day}. The answer will stand \
+             on this page."
+        )
     },
     errors: "The request was not sent. Please look at this again:",
     error_right: "Choose what you ask for.",

@@ -30,6 +30,8 @@ pub(crate) struct Timeline {
     pub(crate) failed: &'static str,
     pub(crate) finding: fn(&Finding) -> String,
     pub(crate) facts: Facts,
+    pub(crate) see: &'static str,
+    pub(crate) pointed: fn(kind: &str, day: &str) -> String,
     pub(crate) details: &'static str,
     pub(crate) details_of: fn(kind: &str, day: &str) -> String,
     pub(crate) content: &'static str,
@@ -98,6 +100,8 @@ pub(crate) struct Filters {
     pub(crate) clear: &'static str,
     pub(crate) faults: &'static str,
     pub(crate) none: &'static str,
+    pub(crate) nothing: &'static str,
+    pub(crate) nothing_left: &'static str,
 }
 
 /// Going from page to page.
@@ -178,6 +182,8 @@ pub(crate) const ENGLISH: Timeline = Timeline {
         place: "On record",
         placed: |index, shard| format!("leaf {index} of shard {shard}"),
     },
+    see: "See the entry",
+    pointed: |kind, day| format!("{kind}, {day}"),
     details: "Details",
     details_of: |kind, day| format!("of “{kind}” on {day}"),
     content: "The event as it was signed, byte for byte",
@@ -211,6 +217,8 @@ pub(crate) const ENGLISH: Timeline = Timeline {
         clear: "Show everything",
         faults: "These filters could not be understood",
         none: "No event fits this filter.",
+        nothing: "Nothing is on record about you.",
+        nothing_left: "There is nothing that can be read.",
     },
     pages: Pages {
         label: "Pages of the timeline",

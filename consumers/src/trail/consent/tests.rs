@@ -147,6 +147,18 @@ fn a_disclosure_after_a_withdrawal_is_found() {
     );
 }
 
+/// The fault: a withdrawal that first named another consent, and was put right, is not held against anybody.
+#[test]
+fn a_corrected_withdrawal_counts_as_it_was_put_right() {
+    let end = event("consent.withdrawn", "end", 3, r#""consent":"other""#);
+    let data = r#""corrects":"end","description":"the other one","consent":"enrol""#;
+    let right = event("event.corrected", "right", 4, data);
+    let after = Some(Finding::AfterWithdrawal { withdrawn: time(3) });
+    let consent = || given("enrol", 1, "dpv:Marketing");
+    check(vec![shared(5, NAMED), consent(), end.clone()], true, None);
+    check(vec![shared(5, NAMED), consent(), end, right], true, after);
+}
+
 #[test]
 fn a_missing_consent_is_found_only_in_a_whole_trail() {
     let without = |why| Some(Finding::WithoutConsent { why });
