@@ -423,7 +423,9 @@ fn describe(kind: ProblemKind, title: &str) -> String {
         ProblemKind::InvalidEvent => {
             "What was sent breaks a rule, was refused, or came with an idempotency key of another request"
         }
-        ProblemKind::Failed => "Something is wrong on this host, or what lies there contradicts what was published",
+        ProblemKind::Failed => {
+            "Something is wrong on this host, or what lies there contradicts what was published"
+        }
         _ => title,
     };
     format!("{title}.")
