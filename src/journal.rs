@@ -19,7 +19,12 @@ pub(crate) enum Journal {
 
 /// Begins to tell; once in a process.
 pub(crate) fn start(form: Journal) -> anyhow::Result<()> {
-    let least = if form == Journal::Off { "error" } else { "info" };
+    // What libraries say is told elsewhere, in our own words.
+    let least = if form == Journal::Off {
+        "off,http=error"
+    } else {
+        "info"
+    };
     let filter = || {
         let asked = EnvFilter::try_from_env("SHARETRAIL_LOG").unwrap_or_else(|_| EnvFilter::new(least));
         // These would print the heads of requests to the provider, with what is secret in them.

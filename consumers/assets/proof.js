@@ -191,6 +191,79 @@
     return { fault: wrong ?? (await growth(shard, old, now)), line };
   }
 
+  // ---------------------------------------------------------------- the log that everybody reads
+
+  const BUNDLE_ENTRIES = 256n;
+  const BUNDLES_MAX = 64;
+
+  /** Where the bundle of entries lies that holds one (C2SP tlog-tiles). */
+  function bundleAddress(shard, number, size) {
+    const groups = [String(number % 1000n).padStart(3, '0')];
+    for (let rest = number / 1000n; rest > 0n; rest /= 1000n)
+      groups.unshift(`x${String(rest % 1000n).padStart(3, '0')}`);
+    const width = size - number * BUNDLE_ENTRIES;
+    const partial = width < BUNDLE_ENTRIES ? `.p/${width}` : '';
+    return `/log/${shard}/tile/entries/${groups.join('/')}${partial}`;
+  }
+
+  /** The entries of a bundle: each with its length in two bytes before it. */
+  function entriesOf(bytes) {
+    const entries = [];
+    for (let at = 0; at + 2 <= bytes.length; ) {
+      const length = bytes[at] * 256 + bytes[at + 1];
+      entries.push(bytes.subarray(at + 2, at + 2 + length));
+      at += 2 + length;
+    }
+    return entries;
+  }
+
+  const isEqual = (one, other) =>
+    one?.length === other.length && other.every((byte, index) => byte === one[index]);
+
+  /** The customer's entries in the dossier, by the bundle of the published log that must hold them. */
+  function entriesByBundle(state, result) {
+    const sizes = new Map((result.facts?.shards ?? []).map((one) => [one.shard, one.record?.size]));
+    const bundles = new Map();
+    const dossier = JSON.parse(parts.textOf(state.bytes) ?? 'null');
+    for (const { shard, index: told, place } of result.facts?.events ?? []) {
+      const [generation, event] = (place.match(/\d+/g) ?? []).map(Number);
+      const leaf = dossier?.generations?.[generation]?.events?.[event]?.leaf;
+      const size = sizes.get(shard);
+      if (leaf === undefined || size === undefined || size === null) continue;
+      const index = BigInt(told);
+      const number = index / BUNDLE_ENTRIES;
+      const address = bundleAddress(shard, number, BigInt(size));
+      const wanted = bundles.get(address) ?? [];
+      wanted.push({ shard, index, at: Number(index % BUNDLE_ENTRIES), entry: parts.unbase64(leaf.entry) });
+      bundles.set(address, wanted);
+    }
+    return bundles;
+  }
+
+  /**
+   * Whether the log that this site shows to everybody holds the same entries as the dossier. The dossier's own proofs
+   * do not need it; but who shows two logs is to be found out. Looks at the newest bundles first, and not at all of many.
+   */
+  async function publishedFaults(state, result) {
+    const faults = [];
+    const bundles = [...entriesByBundle(state, result)].reverse().slice(0, BUNDLES_MAX);
+    for (const [address, wanted] of bundles) {
+      let entries = [];
+      try {
+        entries = entriesOf(await fetched(address, 'application/octet-stream'));
+      } catch {
+        // The log has grown meanwhile and the smaller bundle is gone, or the site is busy: nothing is said against it.
+        continue;
+      }
+      for (const { shard, index, at, entry } of wanted)
+        if (!isEqual(entries[at], entry)) {
+          const why = 'the log that everybody reads holds another entry there than the dossier';
+          faults.push(fault('PublishedLog', `shard ${shard}, entry ${index}`, why));
+        }
+    }
+    return faults;
+  }
+
   /** Why the policy is not the one that was agreed on; null where it is. */
   function policyFault(state) {
     const { memory, siteHash, policy } = state;
@@ -213,6 +286,8 @@
     const found = { faults: [], lines: [] };
     const changed = policyFault(state);
     if (changed !== null) found.faults.push(changed);
+    if (!state.isOwnFile && result.verdict === 'checks-out')
+      found.faults.push(...(await publishedFaults(state, result)));
     if (memory.value === null) return found;
     if (changed === null) {
       const isSame = memory.value.policy.site === state.siteHash;

@@ -61,7 +61,7 @@ impl Host {
         let place = TestLedger::new(1);
         let ledger = place.open();
         let hands = TestHands::new(&ledger, &[SHOP]);
-        let vault = Arc::new(ledger.vault().unwrap());
+        let vault = Arc::clone(hands.engine.vault());
         let shelf = Arc::new(Shelf::new(&ledger, StoreKind::Sled));
         let watch = Watch::new(&ledger, &vault, &shelf);
         let token = ServiceTokens::add(ledger.root(), &name(SHOP), "till").unwrap();

@@ -8,7 +8,7 @@ axe.min.js of the package axe-playwright-python, chromium and chromedriver. What
 exit code is 1 then.
 """
 
-import argparse, json, pathlib, shutil, sys, time, urllib.error, urllib.request
+import argparse, base64, json, pathlib, shutil, sys, time, urllib.error, urllib.request
 
 import axe_playwright_python
 from selenium import webdriver
@@ -320,28 +320,44 @@ def check_proof(arguments):
         browser.wait(lambda: verdict(browser) is not None, "the proof ends again", 60)
         if verdict(browser) != "checks-out":
             return [f"the second visit says {verdict(browser)}: {browser.text()}"]
-        alter(arguments.folder, json.loads(fetch(f"{url}/v1/me/dossier", token(url, CUSTOMER))[1]))
-        browser.go("/me/proof")
-        browser.wait(lambda: verdict(browser) is not None, "the proof of what was altered ends", 60)
-        if arguments.shots:
-            browser.driver.save_screenshot(str(arguments.shots / "proof-altered.png"))
-        if verdict(browser) != "altered":
-            return [f"a byte was changed on the disk, and the proof says {verdict(browser)}: {browser.text()}"]
+        # First in the log that auditors read, then in what the dossier is made from.
+        dossier = json.loads(fetch(f"{url}/v1/me/dossier", token(url, CUSTOMER))[1])
+        for files in ["tile/entries/**/*", "*.leaves"]:
+            alter(arguments.folder, dossier, files)
+            browser.go("/me/proof")
+            browser.wait(lambda: verdict(browser) is not None, "the proof of what was altered ends", 60)
+            if arguments.shots:
+                browser.driver.save_screenshot(str(arguments.shots / f"proof-altered-{len(files)}.png"))
+            if verdict(browser) != "altered":
+                return [f"a byte of {files} was changed, and the proof says {verdict(browser)}: {browser.text()}"]
+            if files.startswith("tile"):
+                alter(arguments.folder, altered_once(dossier), files)
         return browser.faults
 
 
-def alter(folder, dossier):
-    """Changes the last byte of one of the customer's entries, in the archive as it lies."""
-    import base64
-    entry = base64.b64decode(dossier["generations"][0]["events"][3]["entry"])
-    for file in sorted(pathlib.Path(folder).rglob("entries/**/*")):
+def alter(folder, dossier, files):
+    """Changes the last byte of one of the customer's entries in the files as they lie."""
+    entry, changed = base64.b64decode(dossier["generations"][0]["events"][3]["leaf"]["entry"]), 0
+    for file in pathlib.Path(folder).rglob(files):
+        # The last bundle lies there as it was at several sizes.
         if file.is_file() and entry in (held := file.read_bytes()):
             at = held.index(entry) + len(entry) - 1
             with open(file, "r+b") as opened:
                 opened.seek(at)
                 opened.write(bytes([held[at] ^ 1]))
-            return
-    raise SystemExit(f"no file under {folder} holds the entry")
+            changed += 1
+    if not changed:
+        raise SystemExit(f"no file {files} under {folder} holds the entry")
+
+
+def altered_once(dossier):
+    """The dossier as if its entry were the changed one, so that changing it again brings the first back."""
+    again = json.loads(json.dumps(dossier))
+    leaf = again["generations"][0]["events"][3]["leaf"]
+    entry = bytearray(base64.b64decode(leaf["entry"]))
+    entry[-1] ^= 1
+    leaf["entry"] = base64.b64encode(entry).decode()
+    return again
 
 
 def check_offline(arguments):

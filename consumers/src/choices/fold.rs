@@ -295,15 +295,25 @@ impl<'a> Said<'a> {
         standing.map(|(_, word)| word).collect()
     }
 
-    /// The consents that stand for a purpose, each in the scope of its own recipient.
+    /// The consents that stand for a purpose, each in the scope of its own recipient, or would stand again if an opt-out
+    /// were taken back.
     pub(crate) fn standing_for_somebody(self, purpose: &str) -> Vec<&'a Word> {
         let standing = self.0.iter().enumerate().filter(|(at, word)| {
             let recipient = word.recipient.as_deref();
             let scope = Scope { recipient, purpose };
             let is_about_it = word.saying == Saying::Yes && word.covers(purpose);
-            is_about_it && self.nos(scope).admit(*at, word) && !self.is_ended(word, scope)
+            is_about_it && !self.is_ended(word, scope) && !self.is_undone_for_good(*at, scope)
         });
         standing.map(|(_, word)| word).collect()
+    }
+
+    /// Whether a no that nothing takes back came after a consent.
+    fn is_undone_for_good(self, consent: usize, scope: Scope<'_>) -> bool {
+        (consent..self.0.len()).any(|at| {
+            let word = &self.0[at];
+            let is_for_it = word.recipient.is_none() || word.recipient.as_deref() == scope.recipient;
+            is_for_it && word.saying != Saying::OptOut && self.is_no(at, scope.purpose)
+        })
     }
 
     /// Whether a consent stands for a recipient, for any of its purposes.

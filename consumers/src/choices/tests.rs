@@ -535,6 +535,19 @@ fn the_last_word_is_the_last_though_clocks_differ() {
     assert_eq!(story.newest().1.time, Timestamp::from_unix(THEN + 3_600));
 }
 
+/// The fault: a consent that an opt-out hid comes back when that is taken back, though its purpose was turned off meanwhile.
+#[test]
+fn a_hidden_consent_is_withdrawn_with_its_purpose() {
+    let mut story = Story::new();
+    story.shared(MARKETING, ADS, None);
+    story.given_to(MARKETING, ADS);
+    let data = json!({"purposes": [MARKETING], "recipient": recipient(ADS), "outcome": "opt-out"});
+    story.tell("preference.changed", &data);
+    assert_eq!(story.purpose(MARKETING, false), 1);
+    story.recipient(ADS, true);
+    assert!(!story.is_allowed(ADS, MARKETING));
+}
+
 /// Something that a service or the customer says elsewhere.
 #[derive(Clone, Debug)]
 struct Raw {

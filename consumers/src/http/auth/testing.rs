@@ -46,7 +46,8 @@ impl Signer {
     }
 
     fn jwk(&self) -> Jwk {
-        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).unwrap();
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm)
+            .expect("the test's own keys and claims are well-formed");
         jwk.common.key_id = Some(self.id.clone());
         jwk
     }
@@ -65,18 +66,24 @@ impl Signer {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(id.to_owned());
         header.typ = Some(kind.to_owned());
-        encode(&header, claims, &self.key).unwrap()
+        encode(&header, claims, &self.key).expect("the test's own keys and claims are well-formed")
     }
 
     /// A token "signed" with the public key as a shared secret.
     pub(super) fn mac(&self, claims: &Value) -> String {
-        let jwk = serde_json::to_value(self.jwk()).unwrap();
+        let jwk = serde_json::to_value(self.jwk()).expect("the test's own keys and claims are well-formed");
         let public = BASE64URL_NOPAD
-            .decode(jwk["x"].as_str().unwrap().as_bytes())
-            .unwrap();
+            .decode(
+                jwk["x"]
+                    .as_str()
+                    .expect("the test's own keys and claims are well-formed")
+                    .as_bytes(),
+            )
+            .expect("the test's own keys and claims are well-formed");
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(self.id.clone());
-        encode(&header, claims, &EncodingKey::from_secret(&public)).unwrap()
+        encode(&header, claims, &EncodingKey::from_secret(&public))
+            .expect("the test's own keys and claims are well-formed")
     }
 }
 
