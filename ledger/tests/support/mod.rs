@@ -8,6 +8,7 @@ pub(crate) mod sound;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,10 +143,15 @@ pub(crate) fn files_in(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.file_name().unwrap() != "lock" {
-                found.insert(
-                    path.strip_prefix(root).unwrap().to_owned(),
-                    fs::read(&path).unwrap(),
-                );
+                let name = path.strip_prefix(root).unwrap().to_owned();
+                match fs::read(&path) {
+                    Ok(bytes) => {
+                        found.insert(name, bytes);
+                    }
+                    // An engine at work has put a wider tile in its place.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => panic!("{}: {error}", path.display()),
+                }
             }
         }
     }
