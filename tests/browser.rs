@@ -63,3 +63,9 @@ fn chromium_sees_a_byte_that_was_changed_on_the_disk() {
 fn chromium_checks_a_dossier_from_disk_without_a_network() {
     look("offline");
 }
+
+/// The fault: the browser's verifier accepts what was altered, or refuses what every other one accepts.
+#[test]
+fn chromium_refuses_every_altered_golden_file() {
+    look("golden");
+}

@@ -188,3 +188,34 @@ fn renamed(good: &[u8]) -> String {
     assert_ne!(other, text);
     other
 }
+
+/// The fault: what runs in browsers was written from another document, or computes something else than its vectors say.
+#[test]
+fn the_browsers_verifier_holds_the_vectors_and_refuses_what_is_altered_in_node() {
+    let node = env::var_os("SHARETRAIL_NODE").expect("SHARETRAIL_NODE must name Node 20 or later");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let verify = |arguments: &[&str]| {
+        let mut command = Command::new(&node);
+        command.current_dir(root).arg("tests/browser/verify_node.mjs");
+        run(command.arg("consumers/assets/verifier").args(arguments))
+    };
+    verify(&["--self-test"]).exits(0);
+    let world = World::with_ledger(2);
+    world.record(&events(20, 60)).exits(0);
+    let (file, policy) = (
+        text_of(&world.path("one.dossier")),
+        text_of(&world.ledger().join("policy")),
+    );
+    world.run(&["dossier", &customer(3), "-o", &file]).exits(0);
+    verify(&[&file, "--policy", &policy]).exits(0);
+    let whole = fs::read(&file).expect("the dossier was written");
+    let mut dice = Dice::new(SEED);
+    for _ in 0..FLIPS {
+        let mut altered = whole.clone();
+        let at = dice.place(altered.len());
+        altered[at] ^= 1;
+        fs::write(&file, &altered).expect("the file can be written");
+        let told = verify(&[&file, "--policy", &policy]);
+        assert!(matches!(told.code, Some(1 | 2)), "byte {at}: {told:#?}");
+    }
+}

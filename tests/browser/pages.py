@@ -392,6 +392,42 @@ def check_offline(arguments):
         return browser.faults
 
 
+GOLDEN = pathlib.Path(__file__).parents[2] / "ledger/proof/tests/golden"
+VERIFY = """
+const [file, policy, flips, done] = arguments;
+const bytes = text => Uint8Array.from(atob(text), one => one.charCodeAt(0));
+(async () => {
+  const verdicts = [];
+  for (const at of [null, ...flips]) {
+    const altered = bytes(file);
+    if (at !== null) altered[at] ^= 1;
+    verdicts.push((await SharetrailVerifier.verify(altered, bytes(policy), {})).verdict);
+  }
+  done(verdicts);
+})().catch(error => done([String(error)]));
+"""
+
+
+def check_golden(arguments):
+    """The browser's verifier accepts the frozen files and none that has one bit flipped."""
+    policy = base64.b64encode((GOLDEN / "policy-v1").read_bytes()).decode()
+    with Browser(arguments.url) as browser:
+        browser.driver.set_script_timeout(240)
+        browser.go("/verifier.html")
+        for name in ["dossier-v1.json", "absence-v1.json", "erasure-v1.json"]:
+            held = (GOLDEN / name).read_bytes()
+            # A step that shares no factor with the lengths of the file's parts, so that every part is met.
+            flips = list(range(7, len(held), max(1, len(held) // 97)))
+            text = base64.b64encode(held).decode()
+            verdicts = browser.driver.execute_async_script(VERIFY, text, policy, flips)
+            if verdicts[0] != "checks-out":
+                browser.fault(f"{name}: {verdicts[0]}")
+            for at, verdict in zip(flips, verdicts[1:]):
+                if verdict not in ("altered", "missing", "not-json"):
+                    browser.fault(f"{name}, bit 0 of byte {at} flipped: {verdict}")
+        return browser.faults
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     checks = [name.removeprefix("check_") for name in globals() if name.startswith("check_")]

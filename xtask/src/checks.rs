@@ -61,6 +61,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             test_name: outsiders::FUZZER_TEST_NAME,
             found: outsiders::bring_fuzzer(&mut tally),
         },
+        Need {
+            variable: outsiders::NODE_VARIABLE,
+            test_name: outsiders::NODE_TEST_NAME,
+            found: outsiders::bring_node(&mut tally),
+        },
     ];
     run_tests(args, &needs, &mut tally)?;
     if args.filter.is_none() {

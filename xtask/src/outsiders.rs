@@ -1,6 +1,6 @@
-//! Brings what looks at the server from outside: a real browser with its driver, and a fuzzer of HTTP APIs.
+//! Brings what looks at the server from outside: a real browser with its driver, a fuzzer of HTTP APIs, and Node.
 //!
-//! In scope: finding Chromium, the Python packages that steer it and that hold the rules of accessibility (axe-core), the
+//! In scope: finding Chromium and Node, the Python packages that steer it and that hold the rules of accessibility (axe-core), the
 //! fuzzer. Out of scope: what they look at (`tests/browser.rs`, `tests/api.rs`). Trust: as [`crate::venv`]; the browser is
 //! the machine's own, and is never installed from here.
 
@@ -25,6 +25,12 @@ pub(crate) const FUZZER_VARIABLE: &str = "SHARETRAIL_SCHEMATHESIS_PYTHON";
 
 /// Stands in the name of every test that needs the fuzzer.
 pub(crate) const FUZZER_TEST_NAME: &str = "schemathesis";
+
+/// Tells the tests where Node is.
+pub(crate) const NODE_VARIABLE: &str = "SHARETRAIL_NODE";
+
+/// Stands in the name of every test that needs Node.
+pub(crate) const NODE_TEST_NAME: &str = "in_node";
 
 const BROWSER: Venv = Venv {
     folder: "browser",
@@ -60,6 +66,22 @@ pub(crate) fn bring_fuzzer(tally: &mut Tally) -> Option<PathBuf> {
     found(tally, FUZZER.package, FUZZER_VARIABLE, || {
         made(FUZZER, "import schemathesis")
     })
+}
+
+/// Node, which runs the browser's verifier without a browser, or nothing if it is not here.
+pub(crate) fn bring_node(tally: &mut Tally) -> Option<PathBuf> {
+    found(
+        tally,
+        "Node, for the browser's verifier on its own",
+        NODE_VARIABLE,
+        || {
+            let has_what_it_takes = "process.exit(globalThis.crypto?.subtle ? 0 : 1)";
+            if step::quiet(Command::new("node").args(["-e", has_what_it_takes])).is_err() {
+                bail!("there is no node of version 20 or later here (Debian: apt install nodejs)");
+            }
+            Ok("node".into())
+        },
+    )
 }
 
 fn found(
