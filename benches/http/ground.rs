@@ -6,18 +6,25 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use sharetrail_ledger::{Engine, InitOptions, init};
+use sharetrail_consumers::Shelf;
+use sharetrail_consumers::choices::{Authorizer, Question};
+use sharetrail_consumers::store::StoreKind;
+use sharetrail_ledger::{Engine, InitOptions, Ledger, init};
 use sharetrail_producers::Publisher;
 use sharetrail_proof::name::Name;
 use tempfile::TempDir;
 
 /// Events of a customer.
 pub(crate) const EVENTS: u32 = 20;
+/// Customers who are asked about before a share, and how often.
+const ASKED: u32 = 1_000;
+const ROUNDS: u32 = 50;
 const ISSUER: &str = "http://127.0.0.1/issuer";
 const AUDIENCE: &str = "sharetrail";
 const SETTINGS: &str = r#"
@@ -74,6 +81,37 @@ impl Ground {
             customers,
             leaves,
         })
+    }
+
+    /// How long a question before a share takes in a process that has the projections and the labels at hand, in
+    /// microseconds, after each customer was asked about once.
+    pub(crate) fn authorize_micros(&self) -> Result<f64> {
+        let ledger = Ledger::open(&self.folder.path().join("ledger"))?;
+        let (vault, shelf) = (
+            Arc::new(ledger.vault()?),
+            Arc::new(Shelf::new(&ledger, StoreKind::Sled)),
+        );
+        let authorizer = Authorizer::new(&ledger, &vault, &shelf);
+        let categories = ["pd:Name".to_owned()];
+        let customers: Vec<String> = (0..self.customers.min(ASKED)).map(name).collect();
+        let ask_all = || -> Result<()> {
+            for customer in &customers {
+                authorizer.authorize(&Question {
+                    customer,
+                    recipient: "mailhouse.example",
+                    purpose: "dpv:DirectMarketing",
+                    categories: &categories,
+                })?;
+            }
+            Ok(())
+        };
+        ask_all()?;
+        let began = Instant::now();
+        for _ in 0..ROUNDS {
+            ask_all()?;
+        }
+        let asked = f64::from(ROUNDS) * f64::from(self.customers.min(ASKED));
+        Ok(began.elapsed().as_secs_f64() * 1e6 / asked)
     }
 
     /// The token of a customer.

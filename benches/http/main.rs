@@ -60,6 +60,15 @@ fn main() -> Result<()> {
     let time = Duration::from_secs(args.seconds);
     let ground = Ground::make(args.events)?;
     let mut rows = Vec::new();
+    eprintln!("questions before a share");
+    let micros = ground.authorize_micros()?;
+    rows.push(Row {
+        what: "authorize, at hand".to_owned(),
+        per_second: 1e6 / micros,
+        p50_ms: None,
+        p99_ms: None,
+        note: format!("{micros:.1} µs each on one thread; target: microseconds"),
+    });
     {
         let serving = Serving::start(&ground)?;
         let runtime = Builder::new_multi_thread()
