@@ -12,9 +12,9 @@ import argparse, base64, json, pathlib, shutil, sys, time, urllib.error, urllib.
 
 import axe_playwright_python
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 AXE = (pathlib.Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -76,13 +76,13 @@ class Browser:
             found = self.all(way)
             if found:
                 found[0].click()
-                self.wait(lambda: "/demo/issuer" not in self.driver.current_url, "the issuer leads back")
+                self.wait(lambda _: "/demo/issuer" not in self.driver.current_url, "the issuer leads back")
                 return
         raise SystemExit(f"the issuer's page offers no {who}: {self.text()}")
 
     def wait(self, is_so, what, seconds=20):
         try:
-            WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda _: is_so())
+            WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda driver: is_so(driver))
         except Exception:
             raise SystemExit(f"waited in vain: {what}; the page at {self.driver.current_url} says:\n{self.text()}")
 
@@ -208,7 +208,7 @@ def check_without_scripts(arguments):
         before = boxes[0].is_selected()
         name = boxes[0].get_attribute("id")
         click(browser, boxes[0])
-        click(browser, browser.one("main form button[type=submit], main form button:not([type])"))
+        submit(browser, browser.one("main form button[type=submit], main form button:not([type])"))
         browser.go("/me/choices")
         after = browser.one(f"#{name}").is_selected()
         if after == before:
@@ -219,6 +219,13 @@ def check_without_scripts(arguments):
 def click(browser, element):
     browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
     element.click()
+
+
+def submit(browser, button):
+    """Sends the form of a button, and waits for the page that comes then."""
+    click(browser, button)
+    browser.wait(staleness_of(button), "the page after a form was sent")
+    browser.wait(lambda _: browser.all("main h1"), "the page after a form was sent has a heading")
 
 
 def check_choices(arguments):
@@ -241,7 +248,7 @@ def check_choices(arguments):
         if not boxes or not boxes[0].is_selected():
             return ["/me/choices: no ticked box for direct marketing"]
         click(browser, boxes[0])
-        click(browser, browser.one("main form button[type=submit], main form button:not([type])"))
+        submit(browser, browser.one("main form button[type=submit], main form button:not([type])"))
         if allowed():
             return ["the withdrawn choice still allows to share"]
     event = {"specversion": "1.0", "id": "against", "source": "https://shop.example/campaigns",
@@ -269,9 +276,9 @@ def check_deletion(arguments):
         for box in browser.all("main form input[type=checkbox]"):
             if not box.is_selected():
                 click(browser, box)
-        click(browser, browser.one("main form button[type=submit], main form button:not([type])"))
+        submit(browser, browser.one("main form button[type=submit], main form button:not([type])"))
     with Browser(url, "officer") as browser:
-        browser.wait(lambda: has_request(browser), "the officer sees the request", 30)
+        browser.wait(lambda _: has_request(browser), "the officer sees the request", 30)
         form = [form for form in browser.all("main form[action*='/officer/requests/']")
                 if "erasure" in form.get_attribute("outerHTML").lower() or "delet" in form.get_attribute("outerHTML").lower()][0]
         for box in form.find_elements(By.CSS_SELECTOR, "input[type=checkbox]"):
@@ -284,12 +291,12 @@ def check_deletion(arguments):
         if radios:
             click(browser, radios[0])
             grant = form.find_elements(By.CSS_SELECTOR, "button")
-        click(browser, grant[0])
+        submit(browser, grant[0])
     dossier = lambda: json.loads(fetch(f"{url}/v1/me/dossier", token(url, ASKING))[1])
     until(lambda: "erasure" in json.dumps(dossier()), "the dossier shows the erasure")
     with Browser(url, ASKING) as browser:
         browser.go("/me/proof")
-        browser.wait(lambda: verdict(browser) is not None, "the proof ends", 60)
+        browser.wait(lambda _: verdict(browser) is not None, "the proof ends", 60)
         if verdict(browser) != "checks-out":
             return [f"the proof of an erased customer says {verdict(browser)}: {browser.text()}"]
     return []
@@ -310,14 +317,14 @@ def check_proof(arguments):
     url = arguments.url
     with Browser(url, CUSTOMER) as browser:
         browser.go("/me/proof")
-        browser.wait(lambda: verdict(browser) is not None, "the proof ends", 60)
+        browser.wait(lambda _: verdict(browser) is not None, "the proof ends", 60)
         if verdict(browser) != "checks-out":
             return [f"the proof says {verdict(browser)}: {browser.text()}"]
         if arguments.shots:
             browser.driver.save_screenshot(str(arguments.shots / "proof-checks-out.png"))
         browser.accessible("/me/proof, checked")
         browser.go("/me/proof")
-        browser.wait(lambda: verdict(browser) is not None, "the proof ends again", 60)
+        browser.wait(lambda _: verdict(browser) is not None, "the proof ends again", 60)
         if verdict(browser) != "checks-out":
             return [f"the second visit says {verdict(browser)}: {browser.text()}"]
         # First in the log that auditors read, then in what the dossier is made from.
@@ -325,7 +332,7 @@ def check_proof(arguments):
         for files in ["tile/entries/**/*", "*.leaves"]:
             alter(arguments.folder, dossier, files)
             browser.go("/me/proof")
-            browser.wait(lambda: verdict(browser) is not None, "the proof of what was altered ends", 60)
+            browser.wait(lambda _: verdict(browser) is not None, "the proof of what was altered ends", 60)
             if arguments.shots:
                 browser.driver.save_screenshot(str(arguments.shots / f"proof-altered-{len(files)}.png"))
             if verdict(browser) != "altered":
@@ -383,7 +390,7 @@ def check_offline(arguments):
                 if button.is_displayed() and button.is_enabled() and "check" in button.text.lower():
                     button.click()
                     break
-            browser.wait(lambda: browser.all("[data-verdict]"), "the page says something", 60)
+            browser.wait(lambda _: browser.all("[data-verdict]"), "the page says something", 60)
             said = browser.one("[data-verdict]").get_attribute("data-verdict")
             if said != wanted:
                 browser.fault(f"{name}: {said}, expected {wanted}")
