@@ -66,6 +66,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             test_name: outsiders::NODE_TEST_NAME,
             found: outsiders::bring_node(&mut tally),
         },
+        Need {
+            variable: outsiders::CURL_VARIABLE,
+            test_name: outsiders::CURL_TEST_NAME,
+            found: outsiders::bring_curl(&mut tally),
+        },
     ];
     run_tests(args, &needs, &mut tally)?;
     if args.filter.is_none() {

@@ -32,6 +32,12 @@ pub(crate) const NODE_VARIABLE: &str = "SHARETRAIL_NODE";
 /// Stands in the name of every test that needs Node.
 pub(crate) const NODE_TEST_NAME: &str = "in_node";
 
+/// Tells the tests where curl is.
+pub(crate) const CURL_VARIABLE: &str = "SHARETRAIL_CURL";
+
+/// Stands in the name of every test that needs curl.
+pub(crate) const CURL_TEST_NAME: &str = "with_curl";
+
 const BROWSER: Venv = Venv {
     folder: "browser",
     package: "selenium==4.51.0",
@@ -82,6 +88,16 @@ pub(crate) fn bring_node(tally: &mut Tally) -> Option<PathBuf> {
             Ok("node".into())
         },
     )
+}
+
+/// curl, with which the README walks through the API, or nothing if it is not here.
+pub(crate) fn bring_curl(tally: &mut Tally) -> Option<PathBuf> {
+    found(tally, "curl, for the README's walk", CURL_VARIABLE, || {
+        if step::quiet(Command::new("curl").arg("--version")).is_err() {
+            bail!("there is no curl here (Debian: apt install curl)");
+        }
+        Ok("curl".into())
+    })
 }
 
 fn found(
