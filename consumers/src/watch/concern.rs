@@ -3,16 +3,14 @@
 //! In scope: judging one customer's trail. Out of scope: all customers together, which parties are registered (whoever
 //! asks says so). Trust: as the trail's. Everything here is derived from contents and stays in memory.
 
-use std::fmt::Display;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::Name;
 use sharetrail_schemas::{Kind, Timestamp};
 use utoipa::ToSchema;
 
 use super::countries::needs_safeguard;
-use crate::trail::{Finding, Trail, TrailEvent, TrailRecipient, Unopened, UnopenedState};
+use crate::trail::{Finding, Trail, TrailEvent, TrailRecipient, Unopened, UnopenedState, shown_if_any};
 
 /// What is the matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -146,16 +144,5 @@ fn of_unopened(customer: &str, one: &Unopened) -> WatchedFinding {
         concern: Concern::Unreadable {
             reason: one.reason.clone(),
         },
-    }
-}
-
-#[allow(clippy::ref_option, reason = "serde hands over a reference to the field")]
-pub(super) fn shown_if_any<T: Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
     }
 }

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sharetrail_schemas::{Role, Timestamp};
 use utoipa::ToSchema;
 
-use crate::trail::Trail;
+use crate::trail::{Trail, shown};
 
 /// What one organisation received, of all customers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -82,8 +82,4 @@ pub(super) fn sums(trail: &Trail) -> Vec<Share> {
         })
     });
     shares.collect()
-}
-
-fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

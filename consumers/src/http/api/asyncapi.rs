@@ -446,6 +446,7 @@ mod tests {
     use sharetrail_proof::note::NoteSigner;
 
     use super::*;
+    use crate::http::api::openapi::tests::assert_references;
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -592,25 +593,7 @@ mod tests {
     /// The fault: a `$ref` leads nowhere, and tools refuse the whole document.
     #[test]
     fn every_reference_leads_somewhere() {
-        fn follow(value: &Value, whole: &Value) {
-            match value {
-                Value::Object(members) => {
-                    if let Some(Value::String(to)) = members.get("$ref") {
-                        assert!(whole.pointer(to.trim_start_matches('#')).is_some(), "{to}");
-                    }
-                    for member in members.values() {
-                        follow(member, whole);
-                    }
-                }
-                Value::Array(items) => {
-                    for item in items {
-                        follow(item, whole);
-                    }
-                }
-                _ => {}
-            }
-        }
         let document = document();
-        follow(&document, &document);
+        assert_references(&document, &document);
     }
 }

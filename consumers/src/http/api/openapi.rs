@@ -196,7 +196,7 @@ fn security_schemes() -> [(&'static str, SecurityScheme); 4] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::{Map, Value};
@@ -285,29 +285,31 @@ mod tests {
         }
     }
 
+    /// That every `$ref` in a value leads somewhere in the whole document.
+    pub(in super::super) fn assert_references(value: &Value, whole: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(to)) = members.get("$ref") {
+                    assert!(whole.pointer(to.trim_start_matches('#')).is_some(), "{to}");
+                }
+                for member in members.values() {
+                    assert_references(member, whole);
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    assert_references(item, whole);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The fault: a `$ref`, or the name of a scheme, leads nowhere, and tools refuse the whole document.
     #[test]
     fn every_reference_leads_somewhere() {
-        fn follow(value: &Value, whole: &Value) {
-            match value {
-                Value::Object(members) => {
-                    if let Some(Value::String(to)) = members.get("$ref") {
-                        assert!(whole.pointer(to.trim_start_matches('#')).is_some(), "{to}");
-                    }
-                    for member in members.values() {
-                        follow(member, whole);
-                    }
-                }
-                Value::Array(items) => {
-                    for item in items {
-                        follow(item, whole);
-                    }
-                }
-                _ => {}
-            }
-        }
         let whole = whole();
-        follow(&whole, &whole);
+        assert_references(&whole, &whole);
         let schemes = whole["components"]["securitySchemes"].as_object().unwrap();
         for (place, operation) in operations(&whole) {
             for requirement in operation["security"].as_array().unwrap() {
