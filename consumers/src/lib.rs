@@ -15,6 +15,7 @@ pub mod choices;
 mod dossier;
 mod error;
 pub mod http;
+mod living;
 mod logs;
 mod opening;
 mod pages;

@@ -17,14 +17,13 @@ use std::time::Instant;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sharetrail_ledger::{Ledger, Vault};
-use sharetrail_proof::hash::LeafIndex;
-use sharetrail_proof::name::Label;
 
 use super::decide::{Authorize, Basis, Decision, Horizon, Question};
 use crate::error::ConsumerError;
+use crate::living::Living;
 use crate::projection::Projections;
 use crate::shelf::Shelf;
-use crate::trail::{Trail, trail};
+use crate::trail::trail;
 
 /// Customers whose words are kept, about; fewer where they said much.
 const CUSTOMERS_KEPT: usize = 100_000;
@@ -52,13 +51,7 @@ pub struct Authorizer {
 /// What is known of a customer, or that nothing is.
 struct Known {
     basis: Basis,
-    /// The label under which the customer's next event comes: that of the generation that lives, or of the first one.
-    label: Label,
-    shard: u32,
-    /// The label's last leaf.
-    last: Option<LeafIndex>,
-    /// How many leaves of the shard are taken into account.
-    folded: AtomicU64,
+    living: Living,
     /// When it was asked for last, in seconds since the authorizer began.
     used: AtomicU64,
 }
@@ -66,9 +59,9 @@ struct Known {
 impl Known {
     fn horizon(&self) -> Horizon {
         Horizon {
-            shard: self.shard,
-            current_to: self.folded.load(Ordering::Acquire),
-            last: self.last,
+            shard: self.living.shard,
+            current_to: self.living.folded(),
+            last: self.living.last,
         }
     }
 }
@@ -135,7 +128,7 @@ impl Authorizer {
         // Asked first: what is looked up after it covers at least as much.
         let folded = projections.folded()?;
         if let Some(known) = self.known.get(customer)
-            && holds(projections, &known, size_of(&folded, known.shard))?
+            && known.living.is_current(projections, &folded)?
         {
             known.used.store(now, Ordering::Relaxed);
             return Ok(known);
@@ -152,23 +145,9 @@ impl Authorizer {
         folded: &[u64],
     ) -> Result<Known, ConsumerError> {
         let trail = trail(&self.ledger, projections, &self.vault, customer)?;
-        let newest = trail.generations.last();
-        let (label, shard, last) = match newest {
-            Some(lives) if lives.erased_at.is_none() => {
-                (lives.label, lives.shard, last_leaf(&trail, lives.generation))
-            }
-            erased => {
-                let generation = erased.map_or(0, |erased| erased.generation.saturating_add(1));
-                let label = self.vault.label(customer, generation);
-                (label, label.shard(self.ledger.shards()), None)
-            }
-        };
         Ok(Known {
             basis: Basis::of(&trail),
-            label,
-            shard,
-            last,
-            folded: AtomicU64::new(size_of(folded, shard)),
+            living: Living::of(&trail, &self.ledger, &self.vault, folded),
             used: AtomicU64::new(self.begun.elapsed().as_secs()),
         })
     }
@@ -178,31 +157,4 @@ impl Authorize for Authorizer {
     fn authorize(&self, question: &Question<'_>) -> Result<Decision, ConsumerError> {
         Authorizer::authorize(self, question)
     }
-}
-
-/// Whether nothing came since of what is known, the shard being folded up to `size`. An erasure is a leaf of the label
-/// that lives, and a new generation begins under the label that is watched after one.
-fn holds(projections: &Projections, known: &Known, size: u64) -> Result<bool, ConsumerError> {
-    // Another thread may have looked further meanwhile.
-    if size <= known.folded.load(Ordering::Acquire) {
-        return Ok(true);
-    }
-    let leaves = projections.with_sound_index(|| projections.leaves_on(known.shard, &known.label))?;
-    let holds = leaves.last().map(|leaf| leaf.index) == known.last;
-    if holds {
-        known.folded.fetch_max(size, Ordering::AcqRel);
-    }
-    Ok(holds)
-}
-
-fn size_of(folded: &[u64], shard: u32) -> u64 {
-    folded.get(shard as usize).copied().unwrap_or_default()
-}
-
-/// The last event of a generation.
-fn last_leaf(trail: &Trail, generation: u32) -> Option<LeafIndex> {
-    let opened = trail.events.iter().map(|event| (event.generation, event.index));
-    let unopened = trail.unopened.iter().map(|one| (one.generation, one.index));
-    let all = opened.chain(unopened).filter(|(of, _)| *of == generation);
-    all.map(|(_, index)| index).max()
 }

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sharetrail_ledger::{Ledger, Vault};
-use sharetrail_proof::hash::LeafIndex;
-use sharetrail_proof::name::{Label, Name};
+use sharetrail_proof::name::Name;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
@@ -23,7 +21,7 @@ use super::site::{Parts, Site, blocking};
 use crate::certificate::certificate;
 use crate::dossier::dossier_about;
 use crate::error::ConsumerError;
-use crate::projection::Projections;
+use crate::living::Living;
 use crate::trail::{Trail, UnopenedState, trail};
 
 /// Events of a trail that is kept; longer ones are read each time.
@@ -196,32 +194,24 @@ impl Trails {
     fn read(&self, site: &Parts, customer: &str) -> Result<Arc<Trail>, ConsumerError> {
         let projections = site.shelf.projections()?;
         let kept = &self.kept;
+        // Asked first: a trail that is read then has at least these leaves.
+        let folded = projections.folded()?;
         if let Some(known) = kept.trails.get(customer) {
-            if known.is_current(&projections)? {
+            if known.living.is_current(&projections, &folded)? {
                 known.used.store(kept.seconds(), Ordering::Relaxed);
                 return Ok(Arc::clone(&known.trail));
             }
             kept.trails.remove(customer);
         }
-        // Asked first: a trail that is read then has at least these leaves.
-        let folded = projections.folded()?;
         let read = Arc::new(trail(&site.ledger, &projections, &site.vault, customer)?);
         if is_settled(&read) {
-            let (shard, label, events) = living(&read, &site.ledger, &site.vault);
-            let leaves = projections.leaves_on(shard, &label)?;
-            // Otherwise some came while the trail was read.
-            if u64::try_from(leaves.len()) == Ok(events) {
-                let known = Known {
-                    bytes: bytes(&read),
-                    trail: Arc::clone(&read),
-                    shard,
-                    label,
-                    last: leaves.last().map(|leaf| leaf.index),
-                    folded: AtomicU64::new(folded_on(&folded, shard)),
-                    used: AtomicU64::new(kept.seconds()),
-                };
-                kept.trails.insert(customer.to_owned(), Arc::new(known));
-            }
+            let known = Known {
+                bytes: bytes(&read),
+                trail: Arc::clone(&read),
+                living: Living::of(&read, &site.ledger, &site.vault, &folded),
+                used: AtomicU64::new(kept.seconds()),
+            };
+            kept.trails.insert(customer.to_owned(), Arc::new(known));
         }
         Ok(read)
     }
@@ -267,30 +257,9 @@ impl Kept {
 struct Known {
     trail: Arc<Trail>,
     bytes: u64,
-    /// The label under which the customer's next leaf comes.
-    shard: u32,
-    label: Label,
-    /// Its last leaf.
-    last: Option<LeafIndex>,
-    /// Leaves of the shard that were folded when that was looked at.
-    folded: AtomicU64,
+    living: Living,
     /// When it was asked for last, in seconds.
     used: AtomicU64,
-}
-
-impl Known {
-    fn is_current(&self, projections: &Projections) -> Result<bool, ConsumerError> {
-        let folded = folded_on(&projections.folded()?, self.shard);
-        if folded == self.folded.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        let leaves = projections.leaves_on(self.shard, &self.label)?;
-        let is_current = leaves.last().map(|leaf| leaf.index) == self.last;
-        if is_current {
-            self.folded.store(folded, Ordering::Relaxed);
-        }
-        Ok(is_current)
-    }
 }
 
 #[derive(Clone)]
@@ -315,22 +284,6 @@ fn is_settled(trail: &Trail) -> bool {
             .all(|one| one.state != UnopenedState::Unreadable)
 }
 
-/// Where the customer's next leaf comes, and how many there are: under the last generation, or where that one is erased
-/// under the next.
-fn living(trail: &Trail, ledger: &Ledger, vault: &Vault) -> (u32, Label, u64) {
-    let next = match trail.generations.last() {
-        Some(last) if last.erased_at.is_none() => return (last.shard, last.label, last.events),
-        Some(last) => last.generation.saturating_add(1),
-        None => 0,
-    };
-    let label = vault.label(&trail.customer, next);
-    (label.shard(ledger.shards()), label, 0)
-}
-
-fn folded_on(folded: &[u64], shard: u32) -> u64 {
-    folded.get(shard as usize).copied().unwrap_or_default()
-}
-
 fn bytes(trail: &Trail) -> u64 {
     let contents: usize = trail.events.iter().map(|event| event.content.len()).sum();
     let events = trail.events.len() + trail.unopened.len() + 1;
@@ -340,6 +293,8 @@ fn bytes(trail: &Trail) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use sharetrail_proof::hash::LeafIndex;
+    use sharetrail_proof::name::Label;
     use sharetrail_schemas::Timestamp;
 
     use super::*;
