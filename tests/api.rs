@@ -3,14 +3,12 @@
 //! It needs a Python with schemathesis; `SHARETRAIL_SCHEMATHESIS_PYTHON` names it, and `cargo xtask test` brings one. What
 //! counts: no answer of the 500s, and no status, media type or body that the description does not know.
 
-mod support;
-
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use support::run;
-use support::server::Server;
+use crate::support::run;
+use crate::support::server::Server;
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
                       response_headers_conformance,unsupported_method,ignored_auth";

@@ -1,13 +1,11 @@
 //! `audit`: a third party checks a whole ledger with its public files and the policy alone, and cosigns it.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::loyalty::{customer, events};
+use crate::support::{Run, World, bare, list, run, text_of};
 use serde_json::Value;
-use support::loyalty::{customer, events};
-use support::{Run, World, bare, list, run, text_of};
 
 /// An auditor's folder: the policy, a copy of what the ledger serves, and nothing of its secrets.
 struct Auditor {

@@ -3,14 +3,12 @@
 //! The demonstration's server runs as it does for anybody; `tests/browser/pages.py` looks at it. It needs a Python with
 //! selenium; `SHARETRAIL_BROWSER_PYTHON` names it, and `cargo xtask test` brings one where Chromium is installed.
 
-mod support;
-
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use support::run;
-use support::server::Server;
+use crate::support::run;
+use crate::support::server::Server;
 
 /// Runs one check of `pages.py` against a demonstration of its own.
 #[track_caller]

@@ -1,11 +1,9 @@
 //! The program without a command: it shows what it can do, and leaves nothing behind.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::{World, list};
+use crate::support::{World, list};
 
 fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder)

@@ -1,18 +1,16 @@
 //! `dossier` and `verify`: one file and a policy prove a whole trail anywhere, or that there is none, and no changed byte
 //! goes unseen.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
+use crate::support::loyalty::{customer, events, lines};
+use crate::support::{LEDGER, Run, World, bare, list, run, text_of};
 use serde_json::Value;
 use sharetrail_proof::policy::Policy;
 use sharetrail_proof::tlog_proof::TlogProof;
-use support::dice::Dice;
-use support::loyalty::{customer, events, lines};
-use support::{LEDGER, Run, World, bare, list, run, text_of};
 
 /// Bytes that are changed, one at a time.
 const FLIPS: usize = 200;

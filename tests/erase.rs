@@ -3,18 +3,16 @@
 //! In scope: the command on a ledger in a folder, all files after it, interruptions, old backups. Out of scope: several
 //! hosts on a bus (`nats`), the steps of an erasure (the ledger's tests).
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use crate::support::dice::Dice;
+use crate::support::loyalty::{Event, customer, events};
+use crate::support::{LEDGER, Run, World, bare, list, run, text_of};
 use serde_json::Value;
-use support::dice::Dice;
-use support::loyalty::{Event, customer, events};
-use support::{LEDGER, Run, World, bare, list, run, text_of};
 
 /// Whose erasure it is; no other household's id begins like this one's.
 const ERASED: usize = 5;

@@ -3,8 +3,6 @@
 //! In scope: replaying `fuzz/corpus/` through the very properties that the fuzzer holds, with seeded mutations. What a
 //! fuzzer finds is put into the corpus, and from then on fails here. Out of scope: searching (`cargo xtask fuzz`).
 
-#[path = "support/dice.rs"]
-mod dice;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
@@ -15,8 +13,8 @@ use std::panic;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::dice::Dice;
-use crate::targets::{TARGETS, Target};
+use crate::fuzz_corpus::targets::{TARGETS, Target};
+use crate::support::dice::Dice;
 
 /// The longest piece that one mutation repeats, removes or puts in.
 const PIECE_BYTES: usize = 64;

@@ -4,16 +4,14 @@
 //! The first needs a Python with the package; `SHARETRAIL_TLOG_PYTHON` names it, and `cargo xtask test` brings one. The
 //! second needs that or any other `python3` of version 3.11, and nothing else.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
+use crate::support::dice::Dice;
+use crate::support::loyalty::{customer, events};
+use crate::support::{Run, World, bare, run, text_of};
 use serde_json::Value;
-use support::dice::Dice;
-use support::loyalty::{customer, events};
-use support::{Run, World, bare, run, text_of};
 
 /// Bytes that are changed in each file, one at a time.
 const FLIPS: usize = 6;

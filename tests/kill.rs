@@ -2,17 +2,15 @@
 //!
 //! In scope: `kill -9` of the process. Out of scope: power loss, which a test of the sequencer's steps covers.
 
-mod support;
-
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use crate::support::dice::Dice;
+use crate::support::loyalty::{Event, events, lines};
+use crate::support::{Run, World, list};
 use sharetrail_ledger::Ledger;
 use sharetrail_proof::tree::verify_consistency;
-use support::dice::Dice;
-use support::loyalty::{Event, events, lines};
-use support::{Run, World, list};
 
 const SEED: u64 = 2_017;
 

@@ -1,11 +1,9 @@
 //! A year of a loyalty programme, made up: ten thousand events on four shards, and every count is right.
 
-mod support;
-
 use std::fs;
 
-use support::loyalty::{customer, events, has_redeemed, was_mailed_early};
-use support::{World, bare, list, run, text_of};
+use crate::support::loyalty::{customer, events, has_redeemed, was_mailed_early};
+use crate::support::{World, bare, list, run, text_of};
 
 const HOUSEHOLDS: usize = 400;
 const EACH: usize = 25;

@@ -1,13 +1,11 @@
 //! The README does what it says: its example program is the one that is built, its walk can be walked.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use support::server::Server;
-use support::{PROGRAM, World, list, run, text_of};
+use crate::support::server::Server;
+use crate::support::{PROGRAM, World, list, run, text_of};
 
 const LINES_MAX: usize = 120;
 

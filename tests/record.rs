@@ -1,14 +1,12 @@
 //! `record`: everything good is sealed once, everything bad is named, and no trouble loses or doubles an event.
 
-mod support;
-
 use std::io::Write;
 use std::process::Command;
 
+use crate::support::disk::{Mount, limited};
+use crate::support::loyalty::{Event, events, lines};
+use crate::support::{Run, World, list, run, text_of};
 use serde_json::{Value, json};
-use support::disk::{Mount, limited};
-use support::loyalty::{Event, events, lines};
-use support::{Run, World, list, run, text_of};
 
 #[test]
 fn a_file_is_sealed_once_however_often_it_is_recorded() {

@@ -1,13 +1,11 @@
 //! `restore`: an old backup is refused, what it lacks is named, and a newer copy brings it back.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::loyalty::events;
-use support::{World, list, run, text_of};
+use crate::support::loyalty::events;
+use crate::support::{World, list, run, text_of};
 
 /// Copies a folder with its modes, as a backup does.
 fn copy(from: &Path, to: &Path) {

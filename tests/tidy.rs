@@ -4,9 +4,7 @@
 //! the compiler and clippy hold already. All faults are reported at once, each with its file and line. The rules
 //! are functions over text; each of them is shown to fail on a made-up bad example.
 
-#[path = "tidy/dependencies.rs"]
 mod dependencies;
-#[path = "tidy/text.rs"]
 mod text;
 
 use std::env;
@@ -16,8 +14,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::dependencies::{LAYERS, dependency_faults, list, machinery_faults, name_of};
-use crate::text::{Line, holds, lines, places};
+use crate::tidy::dependencies::{LAYERS, dependency_faults, list, machinery_faults, name_of};
+use crate::tidy::text::{Line, holds, lines, places};
 
 const FILE_LINES_MAX: usize = 800;
 const README_LINES_MAX: usize = 120;

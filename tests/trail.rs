@@ -1,12 +1,12 @@
 //! `trail`, `status`, `rebuild`: a customer sees every event with every field, and the same whatever it is read from.
 
-mod support;
-
 use std::io::Write;
 
+use crate::support::loyalty::{
+    EARLY, ENROLLED, Event, customer, events, has_redeemed, lines, was_mailed_early,
+};
+use crate::support::{LEDGER, Run, World, list};
 use serde_json::{Value, json};
-use support::loyalty::{EARLY, ENROLLED, Event, customer, events, has_redeemed, lines, was_mailed_early};
-use support::{LEDGER, Run, World, list};
 
 /// Fields that a trail shows as the content has them.
 const PLAIN: [&str; 10] = [

@@ -3,12 +3,11 @@
 //! In scope: the cache of answers beside events that come to be on record, erasure, what a change records. Out of scope:
 //! what words mean (the library's own tests), asking over HTTP.
 
-mod support;
-
 use std::fs;
 use std::sync::Arc;
 use std::thread;
 
+use crate::support::{TestLedger, at, consent, customers, name, shared, story};
 use sharetrail_consumers::choices::{
     Authorizer, ChoiceChange, ChoiceOf, Choices, Decision, DecisionReason, Origin, Question,
 };
@@ -17,7 +16,6 @@ use sharetrail_consumers::{Finding, Shelf, trail};
 use sharetrail_ledger::Engine;
 use sharetrail_producers::{Event, Publisher};
 use sharetrail_schemas::Timestamp;
-use support::{TestLedger, at, consent, customers, name, shared, story};
 
 const CUSTOMER: &str = "customer-1";
 const MARKETING: &str = "dpv:Marketing";

@@ -3,16 +3,14 @@
 //! In scope: verification against the policy, what customer maps cover, both stores, rebuilding, damaged and foreign
 //! projections, stale cursors. Out of scope: forged dossiers (the proof crate's tests), erasures (`erased`).
 
-mod support;
-
 use std::fs;
 
+use crate::support::{TestLedger, consent, copy_tree, customers, files_below, name, story};
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{ConsumerError, Projections, customer_of, dossier, rebuild};
 use sharetrail_proof::dossier::{VerifiedContent, VerifiedDossier};
 use sharetrail_proof::entry::party_label;
 use sharetrail_proof::name::Label;
-use support::{TestLedger, consent, copy_tree, customers, files_below, name, story};
 
 /// What the dossier of a customer proves.
 fn proven(place: &TestLedger, projections: &Projections, customer: &str) -> VerifiedDossier {
@@ -99,7 +97,7 @@ fn what_came_after_the_map_is_shown_and_told_apart() {
         (verified.generations.len(), covered.as_slice()),
         (1, &[false][..])
     );
-    place.at_work(support::map);
+    place.at_work(crate::support::map);
     let verified = proven(&place, &projections, "customer-4");
     assert!(verified.events.iter().all(|event| event.covered));
 }

@@ -3,8 +3,7 @@
 //! In scope: a real ledger after an erasure, recording again, what a dossier says about recipients. Out of scope: the steps
 //! of an erasure, and what is left on disk (the ledger's and the program's tests).
 
-mod support;
-
+use crate::support::{TestLedger, consent, customers, map, name, story};
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{
     ConsumerError, Disclosure, Projections, Reason, UnopenedState, certificate, customer_of, dossier,
@@ -13,7 +12,6 @@ use sharetrail_consumers::{
 use sharetrail_ledger::keys;
 use sharetrail_proof::dossier::{VerifiedContent, VerifiedDossier};
 use sharetrail_proof::name::Name;
-use support::{TestLedger, consent, customers, map, name, story};
 
 fn proven(
     place: &TestLedger,

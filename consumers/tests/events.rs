@@ -3,14 +3,14 @@
 //! In scope: every form of a body, what is refused and how, repeats, receipts, who may. Out of scope: the parts by
 //! themselves (their modules test them), what customers and officers ask.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::support::hands::TestHands;
+use crate::support::{TestLedger, name};
 use data_encoding::BASE64;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -25,8 +25,6 @@ use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::policy::Policy;
 use sharetrail_proof::tlog_proof::TlogProof;
-use support::hands::TestHands;
-use support::{TestLedger, name};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const SHOP: &str = "shop.example";

@@ -3,8 +3,6 @@
 //! In scope: files as they lie, what is not there, who is let in, many connections, the limits, TLS. Out of scope: the
 //! client that hosts use (`peer`), what the API and the pages say.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::hands::TestHands;
+use crate::support::{TestLedger, customers, files_below, name, story};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -25,8 +25,6 @@ use sharetrail_consumers::{ConsumerError, Shelf, Watch};
 use sharetrail_ledger::host::peer::{PeerKey, minute_now};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::tiles::FULL_WIDTH;
-use support::hands::TestHands;
-use support::{TestLedger, customers, files_below, name, story};
 
 const SECRET: [u8; 32] = [8; 32];
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

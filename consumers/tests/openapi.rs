@@ -3,10 +3,8 @@
 //! In scope: that the files are what the server says, that every described route is there and answers as described. Out
 //! of scope: what the answers say.
 //!
-//! After a change of a route: `SHARETRAIL_REGENERATE=1 cargo test -p sharetrail-consumers --test openapi`, and look at
+//! After a change of a route: `SHARETRAIL_REGENERATE=1 cargo test -p sharetrail-consumers --test outside openapi`, and look at
 //! the difference before you keep it.
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,12 +14,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::hands::TestHands;
+use crate::support::{TestLedger, name};
 use serde_json::Value;
 use sharetrail_consumers::http::{Hands, HttpOptions, HttpServer, HttpSettings, ServiceTokens};
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Shelf, Watch};
-use support::hands::TestHands;
-use support::{TestLedger, name};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const REGENERATE: &str = "SHARETRAIL_REGENERATE";
@@ -155,7 +153,7 @@ fn the_documents_are_those_in_docs() {
         assert!(
             kept.as_ref() == Some(&told),
             "docs/{file} is not what the server says; run `{REGENERATE}=1 cargo test -p sharetrail-consumers \
-             --test openapi` and look at the difference"
+             --test outside openapi` and look at the difference"
         );
     }
 }

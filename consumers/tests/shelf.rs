@@ -3,18 +3,16 @@
 //! In scope: one process's shelf beside others that want the store, reading one's own writes. Out of scope: what the
 //! projections say (see `stores`).
 
-mod support;
-
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::{TestLedger, consent, copy_tree, name, story};
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{ConsumerError, Projections, Shelf};
 use sharetrail_ledger::Engine;
 use sharetrail_producers::{Event, Publisher};
 use sharetrail_proof::hash::LeafIndex;
-use support::{TestLedger, consent, copy_tree, name, story};
 
 /// A bit longer than the projections stay open after they were asked for last.
 const A_MOMENT: Duration = Duration::from_millis(2_300);

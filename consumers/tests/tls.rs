@@ -3,8 +3,6 @@
 //! In scope: whom a client's certificate makes of a request, which certificates count, that sessions stay on TLS.
 //! Out of scope: what is recorded (`events`), signing in as such (`auth`).
 
-mod support;
-
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::support::hands::TestHands;
+use crate::support::{TestLedger, customers, name, story};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use rustls::pki_types::pem::PemObject;
@@ -26,8 +26,6 @@ use sharetrail_consumers::http::{
 };
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Shelf, Watch};
-use support::hands::TestHands;
-use support::{TestLedger, customers, name, story};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;

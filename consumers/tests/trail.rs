@@ -2,14 +2,12 @@
 //!
 //! In scope: a ledger with producers at work, both stores. Out of scope: dossiers and projections (`dossier`).
 
-mod support;
-
 use std::fs;
 
+use crate::support::{SECRET, TestLedger, at, customers, files_below, story};
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Finding, UnopenedState};
 use sharetrail_proof::hash::LeafIndex;
-use support::{SECRET, TestLedger, at, customers, files_below, story};
 
 /// The fault: a disclosure that rested on no consent is shown like any other; or one that was fine is accused.
 #[test]

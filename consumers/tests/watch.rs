@@ -3,14 +3,13 @@
 //! In scope: every kind of finding, what changes it (events, registrations, erasures, a restart), what cannot be read,
 //! reading while events come. Out of scope: what consent means (the trail's own tests), how it is shown.
 
-mod support;
-
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::{TestLedger, at, consent, customers, name, shared, story};
 use serde_json::json;
 use sharetrail_consumers::requests::RequestState;
 use sharetrail_consumers::store::StoreKind;
@@ -19,7 +18,6 @@ use sharetrail_ledger::{Engine, keys};
 use sharetrail_producers::{Event, Publisher, Recipient, Right, Role};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_schemas::Field;
-use support::{TestLedger, at, consent, customers, name, shared, story};
 
 const HOUSE: &str = "mailhouse.example";
 const ADS: &str = "ads.example";

@@ -3,18 +3,16 @@
 //! In scope: process crashes at every step, power cuts that lose what was not synced, many of them in one ledger.
 //! Out of scope: old copies put back (`rollback`), damage of what was synced.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use std::sync::Arc;
 
+use crate::support::sound::{assert_archive, assert_sound};
+use crate::support::{Outbox, Rng, StopAt, TestLedger, decided, files_in, rounds};
 use sharetrail_ledger::{Engine, Observer, Step};
 use sharetrail_proof::checkpoint::Checkpoint;
-use support::sound::{assert_archive, assert_sound};
-use support::{Outbox, Rng, StopAt, TestLedger, decided, files_in, rounds};
 
 const PRODUCER: &str = "shop.example";
 const STEPS: [Step; 7] = [

@@ -3,19 +3,17 @@
 //! In scope: the engine's side of an erasure, the bytes that are left on disk, old copies put back. Out of scope: hosts on a
 //! bus, who asks for an erasure, what a dossier shows of it.
 
-mod support;
-
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{Outbox, StopAt, TestLedger, copy_tree, decided, files_in, name};
 use sharetrail_ledger::{Engine, LedgerError, Step, restore, status};
 use sharetrail_proof::entry::{ERASURE, ErasureEntry};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::name::Label;
-use support::{Outbox, StopAt, TestLedger, copy_tree, decided, files_in, name};
 
 const PRODUCER: &str = "shop.example";
 const GONE: &str = "customer-gone-4711";

@@ -2,15 +2,13 @@
 //!
 //! In scope: permissions, the lock, making a ledger, the copy outside, destroyed keys. Out of scope: the log.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::support::{Outbox, TestLedger, copy_tree, name, refusal};
 use sharetrail_ledger::{Engine, InitOptions, Ledger, LedgerError, init, status};
 use sharetrail_proof::entry::ErasureEntry;
-use support::{Outbox, TestLedger, copy_tree, name, refusal};
 
 const PRODUCER: &str = "shop.example";
 

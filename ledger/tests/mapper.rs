@@ -3,13 +3,13 @@
 //! In scope: process crashes, missing and damaged files, old folders put back, pinned readers. Out of scope: several hosts
 //! and the size of roots (the mapper's own tests).
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use crate::support::sound::entries;
+use crate::support::{Outbox, StopAt, TestLedger, copy_tree, files_in};
 use sharetrail_ledger::{Engine, Ledger, LedgerError, Step, remap, restore, status};
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::entry::Entry;
@@ -19,8 +19,6 @@ use sharetrail_proof::name::Label;
 use sharetrail_proof::note::Cosigner;
 use sharetrail_proof::tiles::{Bundle, parse_bundle};
 use sharetrail_proof::tree::{root_of, verify_inclusion};
-use support::sound::entries;
-use support::{Outbox, StopAt, TestLedger, copy_tree, files_in};
 
 const PRODUCER: &str = "shop.example";
 const STEPS: [Step; 7] = [

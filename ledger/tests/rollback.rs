@@ -3,15 +3,13 @@
 //! In scope: starting from less or other than was signed, `restore` with good, bad and no sources. Out of scope:
 //! crashes (`crash`).
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::sound::assert_sound;
+use crate::support::{Outbox, StopAt, TestLedger, copy_tree, decided, files_in, refusal};
 use sharetrail_ledger::{Ledger, LedgerError, Restored, Settings, Step, restore};
 use sharetrail_proof::checkpoint::Checkpoint;
-use support::sound::assert_sound;
-use support::{Outbox, StopAt, TestLedger, copy_tree, decided, files_in, refusal};
 
 const PRODUCER: &str = "shop.example";
 

@@ -3,8 +3,8 @@
 //! In scope: forged, foreign and broken frames through the real engine; keys added, rotated, revoked, in all shards.
 //! Out of scope: the pure rules (the proof crate's tests).
 
-mod support;
-
+use crate::support::sound::{assert_sound, entries, times_on_record};
+use crate::support::{Outbox, StopAt, TestLedger, decided, name, publish};
 use sharetrail_ledger::{Engine, LedgerError, Step, keys, status};
 use sharetrail_proof::batch::{Batch, text_hash};
 use sharetrail_proof::frame::{Frame, encode};
@@ -12,8 +12,6 @@ use sharetrail_proof::hash::LeafHash;
 use sharetrail_proof::name::{ChainId, Name, Shard};
 use sharetrail_proof::note::NoteSigner;
 use sharetrail_proof::tree::root_of;
-use support::sound::{assert_sound, entries, times_on_record};
-use support::{Outbox, StopAt, TestLedger, decided, name, publish};
 
 const PRODUCER: &str = "shop.example";
 

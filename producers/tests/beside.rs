@@ -3,17 +3,15 @@
 //! In scope: what the folder's archive holds is known to be on record, also where the index was lost or never was; what
 //! is wrong with it is a conflict. Out of scope: producers without an archive, hosts among each other (`tests/nats`).
 
-mod support;
-
 use std::fs;
 use std::sync::Arc;
 
+use crate::support::{THEN, TestLedger, line, name, publisher, record};
 use sharetrail_cluster::{Cluster, Options};
 use sharetrail_ledger::bus::BusSettings;
 use sharetrail_ledger::remote::Remote;
 use sharetrail_ledger::{Engine, HostOptions};
 use sharetrail_producers::{Closed, Publisher};
-use support::{THEN, TestLedger, line, name, publisher, record};
 
 /// The fault: what an engine recorded, and a power loss took from the index, is recorded again by whoever records beside the
 /// process that serves the same folder.

@@ -3,16 +3,14 @@
 //! In scope: every sort of bad line, line ends, an input that breaks off, or goes on when the ledger has ended. Out of
 //! scope: repeats (`publisher`).
 
-mod support;
-
 use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{THEN, TestLedger, line, publisher, record};
 use sharetrail_ledger::Engine;
 use sharetrail_producers::{PublishError, RecordProgress};
-use support::{THEN, TestLedger, line, publisher, record};
 
 fn good(n: usize) -> Vec<u8> {
     line(&format!("customer-{}", n % 5), &format!("good-{n}"), THEN)

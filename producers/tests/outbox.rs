@@ -4,17 +4,15 @@
 //! In scope: every prefix of a file, every flipped bit, replacements, other chains, segments that go, the lock. Out of
 //! scope: sending (the courier's own tests).
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::support::Rng;
 use sharetrail_ledger::LedgerError;
 use sharetrail_producers::outbox::{self, EventName, KeptFrame, Mark, Opened, ShardOutbox};
 use sharetrail_proof::hash::Hash;
 use sharetrail_proof::name::ChainId;
-use support::Rng;
 
 fn frame(number: u64, round: u64, bytes: usize) -> KeptFrame {
     let byte = u8::try_from((number * 16 + round) % 251).unwrap();
@@ -266,7 +264,7 @@ fn the_small_files_may_be_lost() {
 /// The fault: any other order of keeping, replacing, sealing and restarting than the ones above loses or doubles a frame.
 #[test]
 fn a_model_agrees() {
-    for seed in 0..support::rounds(40) {
+    for seed in 0..crate::support::rounds(40) {
         let folder = tempfile::tempdir().unwrap();
         let mut rng = Rng(seed);
         let mut outbox = open(folder.path()).outbox;

@@ -3,15 +3,13 @@
 //! In scope: single events, repeats in flight and across restarts, two shards, ending. Out of scope: bad input
 //! (`lines`), batches that are refused (`rejected`).
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 
+use crate::support::{Rng, THEN, TestLedger, event, line, name, publisher, record, rounds, wait};
 use sharetrail_ledger::keys;
 use sharetrail_producers::{Outcome, PublishError};
 use sharetrail_proof::entry::BATCH;
-use support::{Rng, THEN, TestLedger, event, line, name, publisher, record, rounds, wait};
 
 /// The fault: a receipt whose proof does not hold, or is about something else than the event.
 #[test]

@@ -3,11 +3,9 @@
 //! In scope: erased customers whose keys are still at hand, revoked keys, the first batch of a chain, many refusals
 //! in flight. Out of scope: the rules themselves (the ledger's tests).
 
-mod support;
-
+use crate::support::{THEN, TestLedger, erase, event, line, name, publisher, record, rounds, wait};
 use sharetrail_ledger::keys;
 use sharetrail_producers::{PublishError, Publisher};
-use support::{THEN, TestLedger, erase, event, line, name, publisher, record, rounds, wait};
 
 /// The fault: one erased customer takes the events of all others in the batch down, or is recorded after all.
 #[test]

@@ -2,14 +2,12 @@
 //!
 //! `SHARETRAIL_BLESS=1` writes the schema files from the code, after a change that is meant.
 
-mod support;
-
 use std::env;
 use std::fs;
 
+use crate::support::{NOW, examples, path};
 use serde_json::Value;
 use sharetrail_schemas::{Kind, json_schema, parse};
-use support::{NOW, examples, path};
 
 /// The kinds that the design fixes for version 1.
 const KINDS: &str = "data.collected data.accessed data.derived data.shared data.transferred data.received \

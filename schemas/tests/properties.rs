@@ -3,16 +3,14 @@
 //! The fast reader and the diagnosis are two descriptions of the same rules. In test builds a content that one
 //! refuses and the other takes is a failed assertion, so these tests hold both to the same answers.
 
-mod support;
-
 use std::sync::LazyLock;
 
+use crate::support::{NOW, examples};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 use sharetrail_schemas::{Field, Kind, check_customer_id, parse, read};
-use support::{NOW, examples};
 
 static VALID: LazyLock<Vec<Value>> =
     LazyLock::new(|| Kind::ALL.iter().map(|&kind| examples(kind).valid).collect());

@@ -1,10 +1,8 @@
 //! Each way to be wrong has an error of its own, with what was expected and what was found.
 
-mod support;
-
+use crate::support::{NOW, examples};
 use serde_json::{Value, json};
 use sharetrail_schemas::{Category, ContentError, Detail, Kind, Role, parse, read};
-use support::{NOW, examples};
 
 /// Refuses the shared event after `change`, and gives the error.
 fn refuse(change: impl FnOnce(&mut Value)) -> ContentError {

@@ -9,8 +9,8 @@ use sharetrail_proof::map::MapLeaf;
 use sharetrail_proof::name::{ChainId, Label};
 use sharetrail_proof::note::Cosigner;
 
-use crate::ledger;
-use crate::site::{LATER, Site, batch_entry, last_batch, places, root, run, with, write};
+use crate::audit::ledger;
+use crate::audit::site::{LATER, Site, batch_entry, last_batch, places, root, run, with, write};
 use crate::support::name;
 
 /// The first event of the log, and the batch entry before it.

@@ -7,8 +7,8 @@ use sharetrail_consumers::audit::{AuditError, AuditReport, FaultKind};
 use sharetrail_proof::batch::Batch;
 use sharetrail_proof::entry::EVENT;
 
-use crate::ledger;
-use crate::site::{LATER, Site, batch_entry, hash_at, last_batch, places, root, run};
+use crate::audit::ledger;
+use crate::audit::site::{LATER, Site, batch_entry, hash_at, last_batch, places, root, run};
 use crate::support::{TestLedger, consent, story};
 
 fn audited(place: &TestLedger, state: &Path, stop: bool) -> AuditReport {

@@ -3,9 +3,6 @@
 //! In scope: what is found, with its kind and its place; going on; samples, dossiers, cosignatures. Out of scope: the
 //! rules of acceptance one by one (the proof crate's tests), the map's trie (the ledger's).
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod forged;
 mod kept;
 mod sampled;
@@ -22,7 +19,7 @@ use sharetrail_proof::note::Cosigner;
 use sharetrail_proof::policy::Policy;
 
 use self::site::{LATER, Site, places, run, with};
-use self::support::{TestLedger, consent, customers, story};
+use crate::support::{TestLedger, consent, customers, story};
 
 /// A ledger with several map roots: two rounds of events, an erasure, and what came after.
 fn ledger(shards: u32) -> TestLedger {

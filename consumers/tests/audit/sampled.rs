@@ -8,8 +8,8 @@ use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{customer_of, dossier};
 use sharetrail_proof::name::OPERATOR;
 
-use crate::ledger;
-use crate::site::{LATER, Site, places, with};
+use crate::audit::ledger;
+use crate::audit::site::{LATER, Site, places, with};
 use crate::support::{TestLedger, consent, customers};
 
 fn sample(place: &TestLedger, state: &Path, count: u64, seed: &str) -> Vec<Sampled> {

@@ -4,9 +4,6 @@
 //! those who are let in get; the checks of tokens one by one (`http::auth`).
 
 mod signin;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -15,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::support::hands::TestHands;
+use crate::support::{SECRET, TestLedger, name, shared};
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
@@ -25,8 +24,6 @@ use sharetrail_consumers::http::{
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Shelf, Watch};
 use sharetrail_producers::{Event, Recipient, Role};
-use support::hands::TestHands;
-use support::{SECRET, TestLedger, name, shared};
 
 const ISSUER: &str = "https://login.shop.example";
 const AUDIENCE: &str = "sharetrail";

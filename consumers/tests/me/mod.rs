@@ -3,9 +3,6 @@
 //!
 //! In scope: what is answered to those who may ask. Out of scope: who may ask (`auth`), the documents (`openapi`).
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod steering;
 mod streams;
 mod world;
@@ -15,8 +12,8 @@ use sharetrail_producers::{Event, Recipient, Role};
 use sharetrail_proof::hash::{Hash, TreeSize};
 use sharetrail_proof::tree::{ConsistencyProof, verify_consistency};
 
-use self::support::{at, consent, shared};
 use self::world::{CUSTOMER, OTHER, World, disclosures, ids, soon};
+use crate::support::{at, consent, shared};
 
 /// The fault: whoever reads on meets an event twice, or misses one, because others were recorded meanwhile.
 #[test]

@@ -11,8 +11,8 @@ use sharetrail_proof::dossier::{Certificate, Dossier, VerifiedContent};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::policy::Policy;
 
+use crate::me::world::{CUSTOMER, OTHER, SHOP, World, disclosures, ids, soon, until};
 use crate::support::{at, consent, name, shared};
-use crate::world::{CUSTOMER, OTHER, SHOP, World, disclosures, ids, soon, until};
 
 fn resting(id: &str) -> Event {
     shared(CUSTOMER, id)

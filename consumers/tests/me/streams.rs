@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sharetrail_consumers::http::Recorded;
 
+use crate::me::world::{CUSTOMER, OTHER, WAIT, World, disclosures, unix, until};
 use crate::support::{at, consent, shared};
-use crate::world::{CUSTOMER, OTHER, WAIT, World, disclosures, unix, until};
 
 /// A stream of server-sent events, line by line.
 struct Told(BufReader<Box<dyn Read>>);

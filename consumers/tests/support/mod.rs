@@ -2,8 +2,6 @@
 //!
 //! In scope: what the tests of views share. Out of scope: what is asserted.
 
-#![allow(dead_code, reason = "each test binary uses a part of this module")]
-
 pub(crate) mod hands;
 pub(crate) mod tokens;
 

@@ -1,8 +1,6 @@
 //! What binds a customer to the log: labels, keys, commitments and sealed contents against golden values, and every
 //! sealed content that must not open.
 
-mod support;
-
 use serde::Deserialize;
 use sharetrail_proof::customer::{
     CustomerKey, MAX_CONTENT_BYTES, MAX_SEALED_BYTES, OpenError, Opened, ProducerKey, Sealer, commitment,
@@ -13,7 +11,7 @@ use sharetrail_proof::hash::Hash;
 use sharetrail_proof::name::{Label, Name};
 use sharetrail_proof::vrf::{VrfError, VrfSecretKey};
 
-use support::{hex, hex32, name, seed};
+use crate::support::{hex, hex32, name, seed};
 
 #[derive(Deserialize)]
 struct Golden {

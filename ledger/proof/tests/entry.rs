@@ -1,7 +1,5 @@
 //! Entries: every kind byte by byte against golden values, one way of writing each, and what is no entry.
 
-mod support;
-
 use serde::Deserialize;
 use sharetrail_proof::batch::{Batch, text_hash};
 use sharetrail_proof::entry::{
@@ -13,7 +11,7 @@ use sharetrail_proof::name::{Label, LedgerId, Shard};
 use sharetrail_proof::note::{KeyKind, Note, VerifierKey};
 use sharetrail_proof::vrf::VrfPublicKey;
 
-use support::{hex, hex32, name};
+use crate::support::{hex, hex32, name};
 
 #[derive(Deserialize)]
 struct Golden {

@@ -1,7 +1,5 @@
 //! Frames: golden bytes, and everything that is cut off, altered or too long.
 
-mod support;
-
 use serde::Deserialize;
 use sharetrail_proof::batch::{Batch, BatchError, MAX_BATCH_ENTRIES};
 use sharetrail_proof::customer::MAX_SEALED_BYTES;
@@ -11,7 +9,7 @@ use sharetrail_proof::hash::Hash;
 use sharetrail_proof::name::{ChainId, Label, Shard};
 use sharetrail_proof::note::{MAX_NOTE_BYTES, NoteError};
 
-use support::{LEDGER, frame_of, hex, name, root, signer};
+use crate::support::{LEDGER, frame_of, hex, name, root, signer};
 
 #[derive(Deserialize)]
 struct Golden {

@@ -1,7 +1,5 @@
 //! Notes and keys: against the package of Go that defined them, an independent crate, and everything that is no note.
 
-mod support;
-
 use ed25519_dalek::SigningKey;
 use serde::Deserialize;
 use sharetrail_proof::note::{
@@ -9,7 +7,7 @@ use sharetrail_proof::note::{
 };
 use signed_note::{Note as TheirNote, StandardSigner, StandardVerifier, VerifierList};
 
-use support::{TIME, Witness, seed, signer};
+use crate::support::{TIME, Witness, seed, signer};
 
 const TEXT: &str = "shop.example/log/0of1\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 
@@ -453,7 +451,7 @@ fn points_of_small_order_and_what_is_no_point_are_no_keys() {
     off_the_curve[0] = 2;
     let refused = SMALL_ORDER
         .iter()
-        .map(|point| support::hex32(point))
+        .map(|point| crate::support::hex32(point))
         .chain([off_the_curve]);
     for public in refused {
         for kind in [KeyKind::Note, KeyKind::Cosignature] {

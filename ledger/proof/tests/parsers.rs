@@ -1,8 +1,6 @@
 //! Whatever bytes or text a parser of untrusted input is given: it answers, it does not panic, and what it accepts
 //! is written again as it was read.
 
-mod support;
-
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
@@ -20,7 +18,7 @@ use sharetrail_proof::policy::Policy;
 use sharetrail_proof::tiles::{Bundle, Tile, parse_bundle};
 use sharetrail_proof::tlog_proof::TlogProof;
 
-use support::{Ledger, name, signer};
+use crate::support::{Ledger, name, signer};
 
 /// Text of the characters that the formats give a meaning to.
 const FORMAT_TEXT: &str = "[a-z0-9+/= \\n—{}\":,#.-]{0,200}";

@@ -1,14 +1,12 @@
 //! Policies: the two-level example of the spec with made keys, what is refused at which line, and opening checkpoints.
 
-mod support;
-
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::hash::{Hash, TreeSize};
 use sharetrail_proof::name::{LedgerId, Shard};
 use sharetrail_proof::note::{KeyKind, NoteError, NoteSigner, VerifierKey};
 use sharetrail_proof::policy::{MAX_POLICY_LINES, Policy, PolicyError};
 
-use support::{LEDGER, TIME, Witness, ledger_id, name, signer};
+use crate::support::{LEDGER, TIME, Witness, ledger_id, name, signer};
 
 const ORIGIN: &str = "shop.example/log/0of1";
 const WITNESSES: [&str; 6] = ["X1", "X2", "X3", "Y1", "Y2", "Y3"];

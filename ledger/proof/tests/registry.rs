@@ -1,14 +1,12 @@
 //! The registry: which key is valid where, and every rule an entry can break. What breaks one changes nothing.
 
-mod support;
-
 use sharetrail_proof::entry::{RegistryAction, RegistryEntry, RegistryRecord};
 use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex};
 use sharetrail_proof::name::{OPERATOR, RECOVERY};
 use sharetrail_proof::note::{NoteSigner, VerifierKey};
 use sharetrail_proof::registry::{KeyPeriod, Registry, RegistryError};
 
-use support::{
+use crate::support::{
     Ledger, TIME, Witness, key_registered, key_revoked, key_rotated, ledger_id, name, operator_replaced,
     party, signer,
 };

@@ -1,14 +1,12 @@
 //! `.tlog-proof` files: the shape of the spec's example, round trips, and every line damaged.
 
-mod support;
-
 use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::note::NoteError;
 use sharetrail_proof::policy::{Policy, PolicyError};
 use sharetrail_proof::tlog_proof::{TlogProof, TlogProofError};
 use sharetrail_proof::tree::{InclusionProof, ProofError};
 
-use support::Ledger;
+use crate::support::Ledger;
 
 /// The example of C2SP tlog-proof; its signatures are abridged there, and its extra data is not base64.
 const HEAD: &str = "c2sp.org/tlog-proof@v1\nextra YWdlLXYxLjIuMQ==\nindex 73894\n\

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sharetrail_ledger::LedgerError;
 use sharetrail_ledger::bus::{Bus, EmbeddedBus, StreamSeq};
 
-use crate::promises::{all, frames, keeps_its_promises, put, serves_many};
+use crate::bus::promises::{all, frames, keeps_its_promises, put, serves_many};
 use crate::support::{Rng, name, wait};
 
 fn open(folder: &Path) -> (EmbeddedBus, Vec<String>) {

@@ -5,5 +5,3 @@
 mod embedded;
 mod nats;
 mod promises;
-#[path = "../support/mod.rs"]
-mod support;

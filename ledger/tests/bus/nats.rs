@@ -15,7 +15,7 @@ use sharetrail_ledger::bus::nats::{BusNames, BusSettings, Conflict, NatsBus};
 use sharetrail_ledger::bus::{Bus, Message, StreamSeq};
 use sharetrail_proof::name::Name;
 
-use crate::promises::{NOTHING, all, frames, keeps_its_promises, put, serves_many};
+use crate::bus::promises::{NOTHING, all, frames, keeps_its_promises, put, serves_many};
 use crate::support::{name, wait};
 
 /// For whatever must happen, however busy the machine is.

@@ -13,8 +13,8 @@ use sharetrail_ledger::desk::{Desk, Peer, Replicate, Rights, SLOTS_MAX};
 use sharetrail_ledger::{Engine, Grants, Ledger, LedgerError, Settings, keys};
 use sharetrail_proof::entry::ErasureEntry;
 
-use super::support::{Outbox, TestLedger, copy_tree, decided, name};
 use super::{Registered, access, alone, granted, refusal, signer};
+use crate::support::{Outbox, TestLedger, copy_tree, decided, name};
 
 const PRODUCER: &str = "shop.example";
 const SLOT_BYTES: usize = 160;

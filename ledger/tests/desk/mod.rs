@@ -4,20 +4,17 @@
 //! requests and replies are handed over directly.
 
 mod hosts;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::support::{TestLedger, name};
 use sharetrail_ledger::desk::{Access, Desk, LEASE, Replicate, Rights};
 use sharetrail_ledger::{Engine, Grant, Ledger, LedgerError, Vault};
 use sharetrail_proof::customer::commitment;
 use sharetrail_proof::entry::EventEntry;
 use sharetrail_proof::name::Name;
 use sharetrail_proof::note::{NoteSigner, VerifierKey};
-use support::{TestLedger, name};
 
 /// A registry that a test writes into.
 #[derive(Default)]

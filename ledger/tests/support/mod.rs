@@ -2,8 +2,6 @@
 //!
 //! In scope: what several of the ledger's tests need. Out of scope: checks of a whole archive (`sound`).
 
-#![allow(dead_code, reason = "each test binary uses a part of this module")]
-
 pub(crate) mod sound;
 
 use std::collections::BTreeMap;

@@ -2,8 +2,6 @@
 //!
 //! In scope: what several of the publisher's tests need. Out of scope: what is asserted.
 
-#![allow(dead_code, reason = "each test binary uses a part of this module")]
-
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! The examples of `schemas/examples/`, for the tests that use them.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -8,8 +8,8 @@ use sharetrail_proof::name::{OPERATOR, RECOVERY};
 use sharetrail_proof::note::NoteSigner;
 use sharetrail_proof::registry::RegistryError;
 
+use crate::acceptance::{events, refused};
 use crate::support::{Ledger, Log, chain, key_registered, name, operator_replaced, party, signer};
-use crate::{events, refused};
 
 /// Why a batch of one entry is rejected that follows in all else.
 fn refused_entry(log: &mut Log, by: &NoteSigner, entry: &[u8]) -> Rejection {

@@ -1,8 +1,5 @@
 //! Acceptance: each reason for a rejection, through real frames, and that a rejection changes nothing.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod entries;
 mod recorded;
 mod replay;
@@ -15,7 +12,7 @@ use sharetrail_proof::hash::{Hash, LeafHash, LeafIndex, TreeSize};
 use sharetrail_proof::name::{ChainId, Shard};
 use sharetrail_proof::note::{Note, NoteError, NoteSigner};
 
-use support::{
+use crate::support::{
     Ledger, Log, chain, frame, frame_of, key_registered, key_revoked, key_rotated, name, party, root, signer,
 };
 

@@ -7,10 +7,10 @@ use sharetrail_proof::hash::{Hash, LeafHash, TreeSize};
 use sharetrail_proof::note::{NoteError, NoteSigner, VerifierKey};
 use sharetrail_proof::tree::root_of;
 
+use crate::acceptance::{changed, events};
 use crate::support::{
     Ledger, Log, chain, frame_of, key_revoked, key_rotated, name, operator_replaced, signer,
 };
-use crate::{changed, events};
 
 /// Judges what a frame would put into the log; `with`: the key that is said to have signed it.
 fn judge(state: &mut LogState, bytes: &[u8], with: Option<&VerifierKey>) -> Result<(), Rejection> {

@@ -4,8 +4,8 @@ use sharetrail_proof::dossier::FaultKind;
 use sharetrail_proof::map::MapError;
 use sharetrail_proof::vrf::VrfError;
 
+use crate::dossier::{alice_and_bob, fault, faults, verified};
 use crate::support::{Ledger, name};
-use crate::{alice_and_bob, fault, faults, verified};
 
 #[test]
 fn of_somebody_whom_nobody_knows_it_is_proven_that_there_is_nothing() {

@@ -7,9 +7,9 @@ use sharetrail_proof::dossier::{Certificate, Dossier, DossierError, FORMAT, File
 use sharetrail_proof::name::LedgerId;
 use sharetrail_proof::policy::Policy;
 
-use crate::golden::{golden, policy as golden_policy};
+use crate::dossier::golden::{golden, policy as golden_policy};
+use crate::dossier::{alice_and_bob, three_generations};
 use crate::support::{LEDGER, Ledger, name};
-use crate::{alice_and_bob, three_generations};
 
 /// One event, and all that proves it.
 fn small() -> (Policy, Vec<u8>) {

@@ -7,9 +7,9 @@ use sharetrail_proof::hash::{LeafIndex, TreeSize};
 use sharetrail_proof::name::RECOVERY;
 use sharetrail_proof::vrf::VrfError;
 
-use crate::forged::forge;
+use crate::dossier::forged::forge;
+use crate::dossier::{fault, list_party};
 use crate::support::{Ledger, chain, name, operator_replaced, signer};
-use crate::{fault, list_party};
 
 /// Alice was erased; bob was not.
 fn erased() -> Ledger {

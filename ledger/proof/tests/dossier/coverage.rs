@@ -7,8 +7,8 @@ use sharetrail_proof::note::NoteError;
 use sharetrail_proof::policy::{Policy, PolicyError};
 use sharetrail_proof::tree::ProofError;
 
+use crate::dossier::{alice_and_bob, fault, faults, list_party, three_generations, verified};
 use crate::support::{LEDGER, Ledger, Witness, ledger_id, name, party, signer};
-use crate::{alice_and_bob, fault, faults, list_party, three_generations, verified};
 
 #[test]
 fn events_after_the_map_leaf_are_on_record_and_not_covered() {

@@ -11,8 +11,8 @@ use sharetrail_proof::name::{OPERATOR, RECOVERY, Shard};
 use sharetrail_proof::note::{NoteError, NoteSigner};
 use sharetrail_proof::registry::RegistryError;
 
+use crate::dossier::{alice_and_bob, fault, faults, verified};
 use crate::support::{Ledger, chain, key_registered, key_revoked, name, party, signer};
-use crate::{alice_and_bob, fault, faults, verified};
 
 /// Puts a batch into the log that `by` signed, whatever it holds; gives the index of the batch entry.
 pub(crate) fn forge(ledger: &mut Ledger, by: &NoteSigner, entries: &[Vec<u8>]) -> LeafIndex {

@@ -1,9 +1,6 @@
 //! Dossiers: what a good one says. What is changed in the file, in its bytes, in the log or in the map is in the
 //! modules.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod absence;
 mod bytes;
 mod certificate;
@@ -24,7 +21,7 @@ use sharetrail_proof::hash::{Hash, LeafIndex, TreeSize};
 use sharetrail_proof::name::Shard;
 use sharetrail_proof::note::NoteSigner;
 
-use support::{LEDGER, Ledger, Map, key_registered, key_rotated, name, party, root, signer};
+use crate::support::{LEDGER, Ledger, Map, key_registered, key_rotated, name, party, root, signer};
 
 /// Three events of alice in two batches, at 5, 6 and 12, and three of bob between them.
 fn alice_and_bob() -> (Ledger, NoteSigner) {

@@ -13,9 +13,9 @@ use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::tree::ProofError;
 use sharetrail_proof::vrf::VrfError;
 
-use crate::forged::{event, forge};
+use crate::dossier::forged::{event, forge};
+use crate::dossier::{alice_and_bob, fault, faults, three_generations, verified};
 use crate::support::{LEDGER, Ledger, chain, key_registered, key_revoked, name, party, signer};
-use crate::{alice_and_bob, fault, faults, three_generations, verified};
 
 /// Left out of the dossier, with every path made for what remains: the map's value of the label is another.
 #[test]

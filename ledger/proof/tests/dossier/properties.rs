@@ -7,8 +7,8 @@ use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::note::NoteSigner;
 use sharetrail_proof::policy::Policy;
 
+use crate::dossier::{fault, faults, verified};
 use crate::support::{Ledger, Random, key_registered, key_rotated, party, signer};
-use crate::{fault, faults, verified};
 
 const CUSTOMERS: [&str; 3] = ["alice", "bob", "carol"];
 const LEDGERS: u64 = 6;

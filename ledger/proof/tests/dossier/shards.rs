@@ -5,8 +5,8 @@ use sharetrail_proof::note::NoteError;
 use sharetrail_proof::policy::PolicyError;
 use sharetrail_proof::tree::ProofError;
 
+use crate::dossier::{alice_and_bob, fault, faults, three_generations, verified};
 use crate::support::{Ledger, chain, key_registered, party_named, signer};
-use crate::{alice_and_bob, fault, faults, three_generations, verified};
 
 #[test]
 fn the_evidence_of_a_shard_is_checked() {

@@ -5,8 +5,8 @@ use sharetrail_proof::hash::{Hash, LeafIndex};
 use sharetrail_proof::tree::ProofError;
 use sharetrail_proof::vrf::VrfError;
 
+use crate::dossier::{alice_and_bob, fault, faults, three_generations};
 use crate::support::Ledger;
-use crate::{alice_and_bob, fault, faults, three_generations};
 
 #[test]
 fn the_head_is_checked() {
@@ -19,7 +19,7 @@ fn the_head_is_checked() {
         FaultKind::Text { .. }
     ));
     let mut dossier = good.clone();
-    dossier.ledger = crate::name("other.example");
+    dossier.ledger = crate::dossier::name("other.example");
     assert!(matches!(
         fault(&faults(&ledger, &dossier), "ledger"),
         FaultKind::Text { .. }

@@ -6,7 +6,7 @@ use sharetrail_proof::map::{
 };
 use sharetrail_proof::name::Label;
 
-use crate::{Map, Random};
+use crate::map::{Map, Random};
 
 fn flip(hash: Hash, bit: usize) -> Hash {
     let mut flipped = hash;

@@ -1,8 +1,5 @@
 //! The customer map: against values computed apart from this crate, a naive trie, and every kind of damaged path.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod forged;
 mod leaf;
 mod vectors;

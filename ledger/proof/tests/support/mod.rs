@@ -3,7 +3,7 @@
 //! In scope: a few shards, producers, customers, erasures, checkpoints, maps, policies, dossiers. What goes in through
 //! [`Log::accept`] is accepted by the crate itself; [`Log::force`] puts in what it would refuse.
 
-#![allow(dead_code, reason = "each test binary uses a part of this module")]
+#![allow(dead_code, reason = "the example that made the golden files uses a part")]
 
 mod ledger;
 mod log;
@@ -20,13 +20,13 @@ use sharetrail_proof::name::{ChainId, LedgerId, Name};
 use sharetrail_proof::note::{KeyKind, NoteSigner, VerifierKey};
 use sharetrail_proof::tree::root_of;
 
-#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+#[allow(unused_imports, reason = "the example that made the golden files uses a part")]
 pub(crate) use ledger::{Event, Ledger};
-#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+#[allow(unused_imports, reason = "the example that made the golden files uses a part")]
 pub(crate) use log::Log;
-#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+#[allow(unused_imports, reason = "the example that made the golden files uses a part")]
 pub(crate) use maps::Map;
-#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+#[allow(unused_imports, reason = "the example that made the golden files uses a part")]
 pub(crate) use random::Random;
 
 pub(crate) const LEDGER: &str = "shop.example";

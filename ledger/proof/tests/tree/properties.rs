@@ -7,7 +7,7 @@ use sharetrail_proof::tree::{
     prove_consistency, prove_inclusion, root_of, verify_consistency, verify_inclusion,
 };
 
-use crate::{ANY, Uniform, leaves, size, uniform_root};
+use crate::tree::{ANY, Uniform, leaves, size, uniform_root};
 
 fn flip(hash: Hash, bit: usize) -> Hash {
     let mut flipped = hash;

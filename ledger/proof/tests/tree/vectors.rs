@@ -10,7 +10,7 @@ use sharetrail_proof::tree::{
     verify_consistency, verify_inclusion,
 };
 
-use crate::{leaves, size};
+use crate::tree::{leaves, size};
 
 #[derive(Deserialize)]
 struct Golden {
