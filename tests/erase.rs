@@ -12,6 +12,7 @@ use std::{env, thread};
 use crate::support::dice::Dice;
 use crate::support::loyalty::{Event, customer, events};
 use crate::support::{LEDGER, Run, World, bare, list, run, text_of};
+use memchr::memmem;
 use serde_json::Value;
 
 /// Whose erasure it is; no other household's id begins like this one's.
@@ -79,7 +80,7 @@ fn files_with(world: &World, wanted: &[&[u8]]) -> Vec<PathBuf> {
     assert!(files.len() > 20, "{files:?}");
     files.retain(|path| {
         let bytes = fs::read(path).expect("it can be read");
-        let holds = |wanted: &&[u8]| bytes.windows(wanted.len()).any(|part| part == *wanted);
+        let holds = |wanted: &&[u8]| memmem::find(&bytes, wanted).is_some();
         wanted.iter().any(holds)
     });
     files

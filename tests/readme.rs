@@ -73,7 +73,7 @@ fn the_lines_of_rust_in_the_readme_are_built() {
 fn the_picture_in_the_readme_is_what_the_demonstration_tells() {
     let (readme, world) = (readme(), World::new());
     let told = world.text(&["demo", "--story"]).exits(0).stdout;
-    let told: Vec<&str> = told.lines().collect();
+    let told: Vec<&str> = told.lines().map(without_leaf).collect();
     let shown = blocks(&readme, "");
     let picture = shown
         .iter()
@@ -84,8 +84,15 @@ fn the_picture_in_the_readme_is_what_the_demonstration_tells() {
         .lines()
         .filter(|line| *line != "…" && !line.starts_with("  as "))
     {
-        assert!(told.contains(&line), "nothing tells: {line}");
+        assert!(told.contains(&without_leaf(line)), "nothing tells: {line}");
     }
+}
+
+/// A line without the leaf at its end: which one it is depends on how many batches the events came in.
+fn without_leaf(line: &str) -> &str {
+    let parts = line.rsplit_once("  leaf ");
+    let parts = parts.filter(|(_, leaf)| leaf.bytes().all(|byte| byte.is_ascii_digit()));
+    parts.map_or(line, |(line, _)| line)
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{Outbox, StopAt, TestLedger, copy_tree, decided, files_in, name};
+use memchr::memmem;
 use sharetrail_ledger::{Engine, LedgerError, Step, restore, status};
 use sharetrail_proof::entry::{ERASURE, ErasureEntry};
 use sharetrail_proof::hash::LeafIndex;
@@ -79,7 +80,7 @@ fn kek(place: &TestLedger) -> Vec<u8> {
 /// The files of the ledger, in its folder and outside of it, that hold one of these.
 fn files_with(place: &TestLedger, wanted: &[&[u8]]) -> Vec<PathBuf> {
     let holds = |bytes: &[u8]| {
-        let is_in = |part: &&[u8]| bytes.windows(part.len()).any(|window| window == *part);
+        let is_in = |part: &&[u8]| memmem::find(bytes, part).is_some();
         wanted.iter().any(is_in)
     };
     let all = files_in(&place.root).into_iter().chain(files_in(&place.outside));

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::{Outbox, TestLedger, copy_tree, name, refusal};
+use memchr::memmem;
 use sharetrail_ledger::{Engine, InitOptions, Ledger, LedgerError, init, status};
 use sharetrail_proof::entry::ErasureEntry;
 
@@ -138,7 +139,7 @@ fn wrapped_key(place: &TestLedger, label: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    memmem::find(bytes, part).is_some()
 }
 
 /// The fault: an erasure is on record and the key still lies in the vault; or an old copy of the vault brings it back.

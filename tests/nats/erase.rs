@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use sharetrail_proof::dossier::{Certificate, Dossier};
 use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::LeafIndex;
@@ -49,7 +50,7 @@ fn is_asked(host: &Host, label: &Label) -> bool {
 }
 
 fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|part| part == wanted)
+    memmem::find(bytes, wanted).is_some()
 }
 
 /// The files in a folder that hold any of these.

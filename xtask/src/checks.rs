@@ -3,8 +3,11 @@
 //! In scope: formatter, linter, tests, what those need, dependencies. Out of scope: how a step is run (see
 //! [`crate::step`]) and counted (see [`crate::tally`]). Trust: believes cargo's exit codes and its test summaries.
 
+use std::env;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use crate::interop;
 use crate::nats;
@@ -14,6 +17,9 @@ use crate::tally::{Summary, Tally};
 
 /// Set for the tests when slow ones are to be left out.
 const QUICK_VARIABLE: &str = "SHARETRAIL_QUICK";
+
+/// How many tests of a program are at work at a time; read by the test programs.
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// What `cargo xtask test` can be told.
 #[derive(clap::Args, Default)]
@@ -106,6 +112,9 @@ fn run_tests(args: &Args, needs: &[Need], tally: &mut Tally) -> anyhow::Result<(
     if args.quick {
         command.env(QUICK_VARIABLE, "1");
     }
+    if env::var_os(THREADS_VARIABLE).is_none() {
+        command.env(THREADS_VARIABLE, tests_at_a_time().to_string());
+    }
     command.arg("--");
     for need in needs {
         match &need.found {
@@ -127,6 +136,12 @@ fn run_tests(args: &Args, needs: &[Need], tally: &mut Tally) -> anyhow::Result<(
         tally.fail(format!("cargo test: no test's name contains \"{filter}\""));
     }
     Ok(())
+}
+
+/// Twice as many as there are processors, which is the usual number: for much of their time tests wait for disks,
+/// servers, browsers and leases.
+fn tests_at_a_time() -> usize {
+    2 * thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Runs cargo-deny where it is installed. Its advisories need a database from the network, so they are a step of
