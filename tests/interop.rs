@@ -4,13 +4,15 @@
 //! The first needs a Python with the package; `SHARETRAIL_TLOG_PYTHON` names it, and `cargo xtask test` brings one. The
 //! second needs that or any other `python3` of version 3.11, and nothing else.
 
+mod verdicts;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use crate::support::dice::Dice;
 use crate::support::loyalty::{customer, events};
-use crate::support::{Run, World, bare, run, text_of};
+use crate::support::{Run, World, bare, list, run, text_of};
 use serde_json::Value;
 
 /// Bytes that are changed in each file, one at a time.
@@ -187,17 +189,88 @@ fn renamed(good: &[u8]) -> String {
     other
 }
 
+/// Runs the browser's verifier.
+fn browsers(arguments: &[&str]) -> Run {
+    let node = env::var_os("SHARETRAIL_NODE").expect("SHARETRAIL_NODE must name Node 20 or later");
+    let mut command = Command::new(node);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("tests/browser/verify_node.mjs")
+        .arg("consumers/assets/verifier");
+    run(command.args(arguments))
+}
+
+/// What the program and the browser's verifier say about whether anything was shared with a party; asserts that it is the
+/// same.
+#[track_caller]
+fn never_shared(file: &str, policy: &str, party: &str) -> Value {
+    let arguments = [file, "--policy", policy, "--never-shared-with", party];
+    let theirs = browsers(&[&arguments[..], &["--json"]].concat()).exits(0).json();
+    let told = run(bare(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .arg("verify")
+        .args(arguments))
+    .json();
+    assert_eq!(theirs["never_shared"], told["never_shared"], "{party} in {file}");
+    told["never_shared"].clone()
+}
+
+/// The fault: the page says "never" where the program cannot say, or counts another recipient's disclosures.
+#[test]
+fn the_browsers_verifier_says_of_recipients_what_the_program_says_in_node() {
+    let world = World::with_ledger(2);
+    world.record(&events(6, 8)).exits(0);
+    for party in ["mailhouse-a.example", "mailhouse-c.example", "broker.example"] {
+        let arguments = ["keys", "party", party, "--name", "A company", "--country", "IE"];
+        world.run(&arguments).exits(0);
+    }
+    let policy = text_of(&world.ledger().join("policy"));
+    let mut answers = Vec::new();
+    for household in 1..=6 {
+        let file = text_of(&world.path(&format!("{household}.dossier")));
+        let customer = customer(household);
+        world
+            .run(&["dossier", &customer, "-o", &file, "--party", "broker.example"])
+            .exits(0);
+        let facts = browsers(&[&file, "--policy", &policy, "--json"]).exits(0).json()["facts"].clone();
+        let told = world.run(&["trail", &customer]).exits(0).json();
+        let fields = |one: &Value| {
+            let names = [
+                "id",
+                "name",
+                "role",
+                "country",
+                "disclosures",
+                "categories",
+                "purposes",
+                "first",
+                "last",
+            ];
+            names.map(|name| one[name].clone())
+        };
+        let listed = |recipients: &Value| list(recipients).iter().map(fields).collect::<Vec<_>>();
+        let expected = listed(&told["recipients"]);
+        assert!(!expected.is_empty());
+        assert_eq!(listed(&facts["sharing"]["recipients"]), expected, "{customer}");
+        for party in ["mailhouse-a.example", "broker.example", "stranger.example"] {
+            answers.push(never_shared(&file, &policy, party)["answer"].clone());
+        }
+    }
+    for answer in ["shared", "never", "cannot_say"] {
+        assert!(answers.contains(&Value::from(answer)), "{answer}: {answers:?}");
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("ledger/proof/tests/golden");
+    let policy = text_of(&golden.join("policy-v1"));
+    for name in ["dossier-v1.json", "absence-v1.json"] {
+        for party in ["insurer", "till", "stranger.example"] {
+            never_shared(&text_of(&golden.join(name)), &policy, party);
+        }
+    }
+}
+
 /// The fault: what runs in browsers was written from another document, or computes something else than its vectors say.
 #[test]
 fn the_browsers_verifier_holds_the_vectors_and_refuses_what_is_altered_in_node() {
-    let node = env::var_os("SHARETRAIL_NODE").expect("SHARETRAIL_NODE must name Node 20 or later");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let verify = |arguments: &[&str]| {
-        let mut command = Command::new(&node);
-        command.current_dir(root).arg("tests/browser/verify_node.mjs");
-        run(command.arg("consumers/assets/verifier").args(arguments))
-    };
-    verify(&["--self-test"]).exits(0);
+    browsers(&["--self-test"]).exits(0);
     let world = World::with_ledger(2);
     world.record(&events(20, 60)).exits(0);
     let (file, policy) = (
@@ -205,7 +278,7 @@ fn the_browsers_verifier_holds_the_vectors_and_refuses_what_is_altered_in_node()
         text_of(&world.ledger().join("policy")),
     );
     world.run(&["dossier", &customer(3), "-o", &file]).exits(0);
-    verify(&[&file, "--policy", &policy]).exits(0);
+    browsers(&[&file, "--policy", &policy]).exits(0);
     let whole = fs::read(&file).expect("the dossier was written");
     let mut dice = Dice::new(SEED);
     for _ in 0..FLIPS {
@@ -213,7 +286,7 @@ fn the_browsers_verifier_holds_the_vectors_and_refuses_what_is_altered_in_node()
         let at = dice.place(altered.len());
         altered[at] ^= 1;
         fs::write(&file, &altered).expect("the file can be written");
-        let told = verify(&[&file, "--policy", &policy]);
+        let told = browsers(&[&file, "--policy", &policy]);
         assert!(matches!(told.code, Some(1 | 2)), "byte {at}: {told:#?}");
     }
 }

@@ -1,19 +1,24 @@
 // Runs the browser's verifier in Node, which has the same WebCrypto.
 //
-//   node verify_node.mjs VERIFIER FILE --policy POLICY [--json] [--own]
-//       exit 0: checks out, 1: altered or missing, 2: not checkable; `--own` uses no WebCrypto
+//   node verify_node.mjs VERIFIER FILE --policy POLICY [--json] [--own] [--never-shared-with PARTY]
+//       exit 0: checks out, 1: altered or missing, 2: not checkable; `--own` uses no WebCrypto; with a PARTY,
+//       `never_shared` of `--json` is what the program's is
 //   node verify_node.mjs VERIFIER --self-test [GOLDEN_FOLDER]
 //       the test vectors of docs/formats.md §19
+//   node verify_node.mjs VERIFIER --cases FOLDER
+//       the files that tests/interop/second/cases.py wrote: exit 1 if a verdict is another one
 //   node verify_node.mjs VERIFIER --alter FILE --policy POLICY [--seed N]
 //       every byte changed, cuts, and parts dropped, doubled and swapped: exit 1 if any of that checks out
 //
 // VERIFIER is the bundle, or the folder of modules, which are joined as `consumers/src/pages/assets.rs` does it.
-// In scope: whether the verifier does what the document wants. Out of scope: how it is shown.
+// In scope: whether the verifier does what the document wants. Out of scope: how it is shown (showing.mjs, pages.py).
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { testShowing } from './showing.mjs';
 
 const EXIT_CODES = { 'checks-out': 0, altered: 1, missing: 1, 'not-json': 2, unsupported: 2 };
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -368,6 +373,188 @@ async function testStrictness({ parts }, engine) {
   }
 }
 
+/** The table of kinds is that of the JSON Schemas, and their examples read. */
+function testKinds({ parts }, schemas) {
+  const files = fs.readdirSync(schemas).filter((name) => name.endsWith('.v1.json'));
+  assert.deepEqual(Object.keys(parts.EVENT_KINDS).sort(), files.map((name) => name.slice(0, -8)).sort());
+  for (const [kind, [needs, may]] of Object.entries(parts.EVENT_KINDS)) {
+    const schema = JSON.parse(fs.readFileSync(path.join(schemas, `${kind}.v1.json`), 'utf8'));
+    const { properties, required = [] } = schema.properties.data;
+    const words = (text) => text.split(' ').filter((word) => word !== '');
+    assert.deepEqual(words(needs).sort(), [...required].sort(), kind);
+    assert.deepEqual([...words(needs), ...words(may)].sort(), Object.keys(properties).sort(), kind);
+    // The fault: a field's form is wanted otherwise than events have it, and the page can say nothing of any such event.
+    const { valid } = JSON.parse(fs.readFileSync(path.join(schemas, '../examples', `${kind}.v1.json`), 'utf8'));
+    assert.deepEqual(parts.readEvent(JSON.stringify(valid)).data, valid.data, kind);
+  }
+}
+
+const PARTY = 'broker.example';
+const HOUSE = 'mailhouse.example';
+const recipientOf = (id) => ({ id, name: `The ${id}`, role: 'processor', country: 'IE' });
+
+/** A fact as verdict.js has it, of an event that is opened. */
+function openedFact(index, kind, data, members = {}) {
+  const time = `2026-01-${String(index).padStart(2, '0')}T12:00:00Z`;
+  const event = { specversion: '1.0', id: `e${index}`, source: '/shop', type: `org.sharetrail.${kind}.v1` };
+  const content = JSON.stringify({ ...event, subject: 'customer-42', time, data, ...members });
+  return { state: 'opened', generation: 0, shard: 0, index, content };
+}
+
+const sharedFact = (index, id, more = {}) =>
+  openedFact(index, 'data.shared', {
+    recipient: recipientOf(id),
+    categories: ['pd:Name'],
+    purposes: ['dpv:Marketing'],
+    ...more,
+  });
+
+/** What is said of the broker, where these parties are registered. */
+function saidOf({ parts }, facts, registered = [PARTY, HOUSE]) {
+  const known = registered.map((id) => ({ id, name: id }));
+  const { party, ...said } = parts.answerAbout(parts.sharingIn(facts, known), 77, PARTY);
+  assert.equal(party, PARTY);
+  return said;
+}
+
+const placeAt = (index) => ({ shard: 0, index });
+const cannotSay = (...reasons) => ({ answer: 'cannot_say', reasons });
+
+/** §15.6: the same cases as `consumers/src/reading.rs` has. The fault: "never" where something may have been shared. */
+function testNeverShared(verifier) {
+  const said = (facts, registered) => saidOf(verifier, facts, registered);
+  const never = { answer: 'never', up_to: 77, mentions: [] };
+  const shared = (...indexes) => ({ answer: 'shared', events: indexes.map(placeAt) });
+  const collected = openedFact(3, 'data.collected', {
+    categories: ['pd:Name'],
+    purposes: ['dpv:Marketing'],
+    origin: 'customer',
+  });
+  const closed = (state, index) => ({ state, generation: 0, shard: 0, index, content: null });
+  assert.deepEqual(said([]), never);
+  assert.deepEqual(said([collected, sharedFact(4, HOUSE)]), never);
+  assert.deepEqual(said([closed('unreadable', 3), sharedFact(4, PARTY), sharedFact(5, HOUSE)], []), shared(4));
+  assert.deepEqual(said([collected], [HOUSE]), cannotSay({ reason: 'party_not_registered' }));
+  assert.deepEqual(
+    said([sharedFact(4, HOUSE)], [PARTY]),
+    cannotSay({ reason: 'recipient_not_registered', ...placeAt(4), recipient: HOUSE }),
+  );
+  assert.deepEqual(
+    said([closed('erased', 3), closed('erased', 4), closed('unreadable', 5)]),
+    cannotSay({ reason: 'erased', generation: 0 }, { reason: 'unreadable', ...placeAt(5) }),
+  );
+  const to = { recipient: recipientOf(PARTY) };
+  const what = { categories: ['pd:Name'], purposes: ['dpv:Marketing'] };
+  const having = {
+    'data.transferred': { ...to, ...what },
+    'data.received': { ...to, disclosure: 'share-1' },
+    'data.accessed': { ...to, ...what },
+    'recipient.notified': to,
+    'recipient.confirmed': to,
+    'breach.notified': { ...to, categories: ['pd:Name'], description: 'a stolen disk' },
+    'event.corrected': { ...to, corrects: 'share-1', description: 'it went to somebody else' },
+  };
+  for (const [kind, data] of Object.entries(having))
+    assert.deepEqual(said([openedFact(7, kind, data)]), shared(7), kind);
+  const refused = openedFact(7, 'consent.refused', { ...to, purposes: ['dpv:Marketing'] });
+  const bounced = openedFact(8, 'disclosure.failed', { ...to, disclosure: 'share-1', outcome: 'bounced' });
+  assert.deepEqual(said([refused, bounced]), { ...never, mentions: [7, 8].map(placeAt) });
+}
+
+/** The fault: a recipient is hidden where a reader of JSON does not look. */
+function testMalformed(verifier) {
+  const good = sharedFact(4, HOUSE);
+  const text = good.content;
+  const recipient = JSON.stringify(recipientOf(HOUSE));
+  const other = JSON.stringify(recipientOf(PARTY));
+  const hidden = [
+    '{}',
+    text.replace('"data":{', '"data":[{').replace(/\}$/, ']}'),
+    text.replace(`"recipient":${recipient}`, `"recipient":${other},"recipient":${recipient}`),
+    text.replace(`"recipient":${recipient}`, `"recipi\\u0065nt":${other},"recipient":${recipient}`),
+    text.replace(`"recipient":${recipient}`, `"recipient":[${other},${recipient}]`),
+    text.replace(`"recipient":${recipient}`, `"recipient":${recipient},"recipients":[${other}]`),
+    text.replace(`"id":"${HOUSE}"`, '"id":null'),
+    text.replace(`"id":"${HOUSE}"`, `"id":"${HOUSE}","id":"${HOUSE}"`),
+    text.replace(`"id":"${HOUSE}"`, '"id":"Mail House"'),
+    text.replace('data.shared.v1', 'data.shared.v2'),
+    text.replace('data.shared', 'data.given'),
+    text.replace('data.shared', 'toString'),
+    text.replace('"specversion":"1.0"', '"specversion":"1.0","Data":{}'),
+    text.replace('"specversion":"1.0"', '"specversion":"1.0","more":{"recipient":1}'),
+    text.replace('"specversion":"1.0"', '"specversion":"1.0","__proto__":{}'),
+    text.replace('"specversion":"1.0",', ''),
+    text.replace('"purposes":["dpv:Marketing"]', '"purposes":[]'),
+    text.replace(',"purposes":["dpv:Marketing"]', ''),
+    text.replace('2026-01-04T12:00:00Z', '4 January'),
+    text.replace('dpv:Marketing', 'x'.repeat(70000)),
+  ];
+  for (const content of hidden) {
+    assert.notEqual(content, text);
+    const expected = cannotSay({ reason: 'malformed', ...placeAt(4) });
+    assert.deepEqual(saidOf(verifier, [{ ...good, content }]), expected, content.slice(0, 300));
+  }
+  const read = verifier.parts.readEvent(text.replace('"specversion"', '"trace":"a\\"recipient\\":1","specversion"'));
+  assert.equal(read.data.recipient.id, HOUSE);
+}
+
+/** How often and when, by recipient; what failed, what was passed on; who is meant by a name. */
+function testRecipients({ parts }) {
+  const facts = [
+    sharedFact(4, HOUSE, { categories: ['pd:Name', 'pd:Address'] }),
+    sharedFact(6, PARTY, { onward_of: 'e4' }),
+    sharedFact(7, HOUSE, {
+      purposes: ['dpv:Billing'],
+      series: { first: '2025-12-01T00:00:00Z', count: 12, last: '2026-01-07T00:00:00+01:00' },
+    }),
+    sharedFact(8, PARTY),
+    openedFact(9, 'disclosure.failed', { disclosure: { source: '/shop', id: 'e8' }, outcome: 'bounced' }),
+    sharedFact(10, PARTY),
+    openedFact(11, 'disclosure.failed', { disclosure: 'e10', outcome: 'bounced' }, { source: 'https://other.example/' }),
+  ];
+  const sharing = parts.sharingIn(facts, [
+    { id: 'third.example', name: 'Dritte\u00a0GmbH' },
+    { id: 'a.example', name: 'A' },
+  ]);
+  const [broker, house] = sharing.recipients;
+  assert.deepEqual(
+    [broker.id, broker.disclosures, broker.failed, broker.from, broker.first, broker.last],
+    [PARTY, 2, 1, [HOUSE], '2026-01-06T12:00:00Z', '2026-01-10T12:00:00Z'],
+  );
+  assert.deepEqual(
+    [house.id, house.disclosures, house.failed, house.from, house.first, house.last],
+    [HOUSE, 13, 0, [], '2025-12-01T00:00:00Z', '2026-01-06T23:00:00Z'],
+  );
+  assert.deepEqual(house.categories, ['pd:Address', 'pd:Name']);
+  assert.deepEqual(house.purposes, ['dpv:Billing', 'dpv:Marketing']);
+  assert.deepEqual(broker.events, [6, 8, 10].map(placeAt));
+  const meant = {
+    broker: [PARTY],
+    ' THE  mailhouse': [HOUSE],
+    // Only the first few are shown: those that have data must be among them.
+    example: [PARTY, HOUSE, 'a.example', 'third.example'],
+    'dritte gmbh': ['third.example'],
+    stranger: [],
+    ' ': [],
+  };
+  for (const [text, ids] of Object.entries(meant)) assert.deepEqual(parts.partiesLike(sharing, text), ids, text);
+}
+
+/** What the frozen files say of recipients. */
+function testGoldenSharing({ parts }, dossier, absence) {
+  const { sharing, complete_to: upTo } = dossier.facts;
+  assert.deepEqual(sharing.recipients, []);
+  assert.deepEqual(sharing.registered.map(({ id }) => id).sort(), ['insurer', 'till']);
+  const said = parts.answerAbout(sharing, upTo, 'insurer');
+  const malformed = dossier.facts.events.filter(({ state }) => state === 'opened');
+  assert.equal(malformed.length, 3);
+  // Their contents are shorter than an event may be: nothing is concluded from them.
+  const reasons = malformed.map(({ shard, index }) => ({ reason: 'malformed', shard, index }));
+  assert.deepEqual(said, { party: 'insurer', ...cannotSay({ reason: 'erased', generation: 0 }, ...reasons) });
+  const stranger = parts.answerAbout(absence.facts.sharing, absence.facts.complete_to, 'insurer');
+  assert.deepEqual(stranger, { party: 'insurer', ...cannotSay({ reason: 'party_not_registered' }) });
+}
+
 async function selfTest(verifier, golden) {
   const read = (name) => fs.readFileSync(path.join(golden, name));
   const json = (name) => exactJson(read(name).toString());
@@ -392,6 +579,20 @@ async function selfTest(verifier, golden) {
   testContents(verifier);
   testJson(verifier);
   console.log('trees, entries, contents and JSON hold');
+  testKinds(verifier, path.join(HERE, '../../schemas/json'));
+  testNeverShared(verifier);
+  testMalformed(verifier);
+  testRecipients(verifier);
+  const opened = (name) => verifier.verify(read(name), read('policy-v1'));
+  testGoldenSharing(verifier, await opened('dossier-v1.json'), await opened('absence-v1.json'));
+  const { facts } = await verifier.verify(
+    Buffer.from(read('dossier-v1.json').toString().replace('"customer":"', '"customer":"x')),
+    read('policy-v1'),
+  );
+  assert.equal(facts.sharing, null, 'of a dossier that does not hold, nothing is told of recipients');
+  console.log('recipients are those that the contents name');
+  testShowing(verifier);
+  console.log('names, counts and long lists are shown as they are to be');
 }
 
 // ---------------------------------------------------------------- alterations
@@ -491,8 +692,21 @@ async function alter(verifier, file, policy, seed) {
   return accepted.length === 0 ? 0 : 1;
 }
 
+/** The files of a folder of cases.py: each must come out as its table says. */
+async function checkCases(verifier, folder) {
+  const read = (name) => fs.readFileSync(path.join(folder, name));
+  const table = JSON.parse(read('table.json').toString());
+  const wrong = [];
+  for (const { name, file, policy, exit } of table) {
+    const { verdict, faults } = verifier.forPeople(await verifier.verify(read(file), read(policy)));
+    if (EXIT_CODES[verdict] !== exit) wrong.push(`${name}: ${verdict}, not ${exit} ${JSON.stringify(faults)}`);
+  }
+  console.log(wrong.length === 0 ? `${table.length} cases: the verdicts are those of the table` : wrong.join('\n'));
+  return wrong.length === 0 ? 0 : 1;
+}
+
 async function main(given) {
-  const options = { '--policy': null, '--seed': '1' };
+  const options = { '--policy': null, '--cases': null, '--seed': '1', '--never-shared-with': null };
   const flags = new Set();
   const files = [];
   for (let at = 0; at < given.length; at += 1) {
@@ -508,6 +722,7 @@ async function main(given) {
     await selfTest(verifier, file ?? path.join(HERE, '../../ledger/proof/tests/golden'));
     return 0;
   }
+  if (options['--cases'] !== null) return checkCases(verifier, options['--cases']);
   if (file === undefined || options['--policy'] === null)
     throw new Error('FILE and --policy POLICY are needed');
   const policy = fs.readFileSync(options['--policy']);
@@ -515,7 +730,10 @@ async function main(given) {
   const subtle = flags.has('--own') ? { subtle: null } : {};
   // As people are told it, which is also how `sharetrail verify` exits where a content cannot be opened.
   const result = verifier.forPeople(await verifier.verify(fs.readFileSync(file), policy, subtle));
-  const { verdict, faults } = result;
+  const { verdict, faults, facts } = result;
+  const party = options['--never-shared-with'];
+  if (party !== null && facts?.sharing)
+    result.never_shared = verifier.parts.answerAbout(facts.sharing, facts.complete_to, party);
   if (flags.has('--json')) console.log(JSON.stringify(result, null, 2));
   else
     console.log(

@@ -7,11 +7,11 @@
 
 import { isName, textOf, unbase64, unhash, unhex } from './bytes.js';
 
-/** Why a text is not JSON of the wanted shape. `cut`: it ends where the JSON goes on. */
+/** Why a text is not JSON of the wanted shape. */
 export class JsonFault extends Error {
-  constructor(at, place, why, cut = false) {
+  constructor(at, place, why) {
     super(why);
-    Object.assign(this, { at, place, why, cut });
+    Object.assign(this, { at, place, why });
   }
 }
 
@@ -44,7 +44,7 @@ export class JsonReader {
   }
 
   fail(place, why) {
-    throw new JsonFault(this.at, place, why, this.at >= this.bytes.length);
+    throw new JsonFault(this.at, place, why);
   }
 
   skipSpace() {
@@ -225,6 +225,89 @@ export class JsonReader {
     }
     this.at += 1;
     return value;
+  }
+}
+
+const JSON_WORDS = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' };
+const bytesOfLetters = (letters) => new Set(Array.from(letters, (letter) => letter.charCodeAt(0)));
+const NUMBER_BYTES = bytesOfLetters('0123456789+-.eE');
+const HEX_DIGITS = bytesOfLetters('0123456789abcdefABCDEF');
+const JSON_NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
+
+/** Where a string ends whose first quote is before `at`: Infinity where the bytes end first, -1 where it is none. */
+function endOfString(bytes, at) {
+  for (let place = at; place < bytes.length; place += 1) {
+    if (bytes[place] === QUOTE) return place + 1;
+    if (bytes[place] < 0x20) return -1;
+    if (bytes[place] !== BACKSLASH) continue;
+    place += 1;
+    if (bytes[place] === 0x75) {
+      const digits = bytes.subarray(place + 1, place + 5);
+      if (digits.length < 4) return Infinity;
+      if (!digits.every((digit) => HEX_DIGITS.has(digit))) return -1;
+      place += 4;
+    } else if (place < bytes.length && SHORT_ESCAPES[bytes[place]] === undefined) {
+      return -1;
+    }
+  }
+  return Infinity;
+}
+
+/** The same of a number. */
+function endOfNumber(bytes, at) {
+  let end = at;
+  while (NUMBER_BYTES.has(bytes[end])) end += 1;
+  return JSON_NUMBER.test(textOf(bytes.subarray(at, end))) ? end : -1;
+}
+
+/** The same of true, false and null. */
+function endOfWord(bytes, at) {
+  const word = JSON_WORDS[bytes[at]];
+  for (let offset = 0; offset < word.length; offset += 1) {
+    if (at + offset >= bytes.length) return Infinity;
+    if (bytes[at + offset] !== word.charCodeAt(offset)) return -1;
+  }
+  return at + word.length;
+}
+
+/** What may stand next. */
+const AWAITS = { value: 0, valueOrEnd: 1, name: 2, nameOrEnd: 3, colon: 4, commaOrEnd: 5 };
+
+/**
+ * Whether the bytes are RFC 8259 JSON up to their end, whatever it says, and the JSON goes on there. So that a file is
+ * cut off does not depend on which of its faults is met first.
+ */
+export function goesOn(bytes) {
+  const open = [];
+  const mayEnd = [AWAITS.valueOrEnd, AWAITS.nameOrEnd, AWAITS.commaOrEnd];
+  let [at, awaited] = [0, AWAITS.value];
+  for (;;) {
+    while (isSpace(bytes[at])) at += 1;
+    if (at >= bytes.length) return awaited !== AWAITS.commaOrEnd || open.length > 0;
+    const byte = bytes[at];
+    const wantsName = awaited === AWAITS.name || awaited === AWAITS.nameOrEnd;
+    if (byte === open.at(-1) && mayEnd.includes(awaited)) {
+      open.pop();
+      [at, awaited] = [at + 1, AWAITS.commaOrEnd];
+    } else if (awaited === AWAITS.commaOrEnd) {
+      if (byte !== COMMA || open.length === 0) return false;
+      [at, awaited] = [at + 1, open.at(-1) === CLOSE_OBJECT ? AWAITS.name : AWAITS.value];
+    } else if (awaited === AWAITS.colon) {
+      if (byte !== COLON) return false;
+      [at, awaited] = [at + 1, AWAITS.value];
+    } else if (byte === QUOTE) {
+      [at, awaited] = [endOfString(bytes, at + 1), wantsName ? AWAITS.colon : AWAITS.commaOrEnd];
+    } else if (wantsName) {
+      return false;
+    } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+      open.push(byte === OPEN_LIST ? CLOSE_LIST : CLOSE_OBJECT);
+      [at, awaited] = [at + 1, byte === OPEN_LIST ? AWAITS.valueOrEnd : AWAITS.nameOrEnd];
+    } else {
+      const endOfScalar = JSON_WORDS[byte] === undefined ? endOfNumber : endOfWord;
+      [at, awaited] = [endOfScalar(bytes, at), AWAITS.commaOrEnd];
+    }
+    if (at < 0) return false;
+    if (at === Infinity) return true;
   }
 }
 

@@ -7,8 +7,10 @@ import { base64, hex, isName, textOf, unbase64, unhash, unhex, utf8 } from './by
 import { customersOf } from './content.js';
 import { decodePoint, encodePoint, expectedR, hasSmallOrder } from './curve.js';
 import { isPublicKey, isStrictSignature } from './curve.js';
+import { button, element, momentText } from './elements.js';
 import { makeEngine } from './engine.js';
 import { parseEntry, partyLabel } from './entry.js';
+import { EVENT_KINDS, readEvent } from './event.js';
 import { STAGES } from './examination.js';
 import { aString, aU64, readCanonical } from './json.js';
 import { parseMapLeaf } from './map.js';
@@ -16,8 +18,9 @@ import { cosignatureOf, parseBatchNote, parseCheckpoint, parseNote, parseVkey, s
 import { startVerifierPage } from './page.js';
 import { openCheckpoint, parsePolicy } from './policy.js';
 import { readDocument } from './reading.js';
+import { answerAbout, partiesLike, sharingIn } from './recipients.js';
 import { Registry } from './registry.js';
-import { Progress, button, element, momentText, render } from './render.js';
+import { Progress, render } from './render.js';
 import { sha256, sha512 } from './sha.js';
 import { includes, isConsistent, leafHash, treeRoot } from './tree.js';
 import { curvePointFor, labelInput, shardOfLabel, vrfOutput } from './vrf.js';
@@ -38,7 +41,9 @@ const treeParts = { includes, isConsistent, leafHash, treeRoot, parseMapLeaf };
 const noteParts = { parseNote, parseCheckpoint, parseBatchNote, parseVkey, signatureOf, cosignatureOf };
 const logParts = { parsePolicy, openCheckpoint, parseEntry, partyLabel, Registry, readDocument, customersOf };
 const labelParts = { curvePointFor, labelInput, shardOfLabel, vrfOutput, readCanonical, aString, aU64 };
-const parts = { ...bytesParts, ...curveParts, ...treeParts, ...noteParts, ...logParts, ...labelParts };
+const sharingParts = { EVENT_KINDS, readEvent, sharingIn, answerAbout, partiesLike };
+const bookParts = { ...noteParts, ...logParts, ...labelParts, ...sharingParts };
+const parts = { ...bytesParts, ...curveParts, ...treeParts, ...bookParts };
 const showing = { Progress, button, element, momentText, render, STAGES, WORDS, wordsFor };
 
 startVerifierPage();

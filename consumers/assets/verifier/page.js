@@ -5,7 +5,8 @@
 // browser and go nowhere.
 
 import { hex, textOf } from './bytes.js';
-import { Progress, button, render } from './render.js';
+import { button } from './elements.js';
+import { Progress, render } from './render.js';
 import { sha256 } from './sha.js';
 import { failure, forPeople, verify } from './verdict.js';
 import { wordsFor } from './words.js';

@@ -5,6 +5,7 @@
 
 import { utf8 } from './bytes.js';
 import { JsonFault, JsonReader, aBase64, aHash, aLabel, aName, aString, aU32, aU64 } from './json.js';
+import { goesOn } from './json.js';
 
 export const FILE_BYTES_MAX = 2 ** 30;
 export const DOSSIER_FORMAT = 'sharetrail.org/dossier@v1';
@@ -162,8 +163,10 @@ export function readDocument(bytes) {
     return { kind: document.kind, format: document.format, value };
   } catch (fault) {
     if (!(fault instanceof JsonFault)) throw fault;
-    const isAltered = !fault.cut && holdsThree(bytes, document) && endsAsDocument(bytes);
-    const why = fault.cut ? `the file is cut off: ${fault.why}` : fault.why;
+    // A newline stands at the end of a document and nowhere else: with it, nothing was cut off.
+    const isCut = bytes.at(-1) !== NEWLINE && goesOn(bytes);
+    const isAltered = !isCut && holdsThree(bytes, document) && endsAsDocument(bytes);
+    const why = isCut ? `the file is cut off: ${fault.why}` : fault.why;
     throw new ReadFault(isAltered, `${fault.place || 'the file'}, byte ${fault.at}`, why);
   }
 }

@@ -5,6 +5,7 @@
 
 import { sameBytes } from './bytes.js';
 import { OPERATOR, RECOVERY } from './entry.js';
+import { TYPE_ED25519, parseVkey } from './note.js';
 import { leafHash } from './tree.js';
 
 const isReserved = (party) => party === OPERATOR || party === RECOVERY;
@@ -19,21 +20,24 @@ export class Registry {
     this.last = null;
   }
 
-  /** The party's keys with this id that are valid for a batch entry at the index. Both bounds are exclusive. */
-  validKeys(party, id, index) {
-    if (party === RECOVERY) return this.recovery.id === id ? [this.recovery] : [];
+  /**
+   * The party's key with this id that is valid for a batch entry at the index, or null. Both bounds are exclusive. Of
+   * several the one that was registered first counts: ids have four bytes, so a party can have two keys of one id.
+   */
+  validKey(party, id, index) {
+    if (party === RECOVERY) return this.recovery.id === id ? this.recovery : null;
     const keys = this.parties.get(party)?.keys ?? [];
-    return keys.filter(
-      (key) => key.id === id && key.from < index && (key.until === null || index < key.until),
-    );
+    const isValid = (key) => key.id === id && key.from < index && (key.until === null || index < key.until);
+    return keys.find(isValid) ?? null;
   }
 
   /** Applies a registry entry at an index, in a batch of the producer. Null, or why it may not stand there. */
   apply(entry, bytes, index, producer) {
-    const why = this.orderFault(entry) ?? this.rightFault(entry, producer) ?? this.stateFault(entry);
+    const key = entry.key === undefined ? null : parseVkey(entry.key, TYPE_ED25519);
+    const why = this.orderFault(entry) ?? this.rightFault(entry, producer) ?? this.stateFault(entry, key);
     if (why !== null) return why;
     this.last = { seq: entry.seq, hash: leafHash(bytes) };
-    this.change(entry, index);
+    this.change(entry, key, index);
     return null;
   }
 
@@ -57,9 +61,9 @@ export class Registry {
     return action === 'party.registered' || isKnown ? null : `${party} was not registered before`;
   }
 
-  stateFault(entry) {
-    const { action, party, key } = entry;
+  stateFault({ action, party }, key) {
     if (action === 'party.registered') return null;
+    if (key === null) return 'the key is none';
     if (key.name !== party) return 'the key has the name of another party';
     const { keys } = this.parties.get(party);
     const had = keys.find((one) => sameBytes(one.key, key.key));
@@ -70,8 +74,8 @@ export class Registry {
     return needsOne && keys.every((one) => one.until !== null) ? 'the party has no key that could end' : null;
   }
 
-  change(entry, index) {
-    const { action, party, key } = entry;
+  change(entry, key, index) {
+    const { action, party } = entry;
     const known = this.parties.get(party) ?? { isRegistered: false, keys: [] };
     this.parties.set(party, known);
     if (action === 'party.registered') {

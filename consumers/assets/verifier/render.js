@@ -4,6 +4,8 @@
 // demand; for the Proof page and the page on its own alike. Out of scope: reaching a verdict (verdict.js),
 // and texts (words.js). Trust: what is shown is data from strangers. It becomes text nodes, never markup.
 
+import { growingList, hasData, nameNode, sentenceWith, sharingSection } from './asking.js';
+import { codeText, disclosure, element, moment, momentText, pairs, termsText } from './elements.js';
 import { STAGES } from './examination.js';
 
 const EVENTS_AT_ONCE = 100;
@@ -18,43 +20,6 @@ const TONES = {
 };
 const MARKS = { good: '\u2713', warn: '!', bad: '\u2717' };
 const TICKS = { holds: ['good', '\u2713'], failed: ['bad', '\u2717'], unchecked: ['warn', '\u2013'] };
-
-/** An element: its attributes, then its children, which are nodes or texts. Null children are left out. */
-export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [attribute, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) made.setAttribute(attribute, value);
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
-
-/** A button that does something. */
-export function button(text, onClick, quiet = true) {
-  const made = element(
-    'button',
-    { type: 'button', class: quiet ? 'btn btn-quiet vf-button' : 'btn vf-button' },
-    text,
-  );
-  made.addEventListener('click', onClick);
-  return made;
-}
-
-/** A moment as people write it, from Unix seconds or a text that tells a time. */
-export function momentText(moment, language) {
-  const date = typeof moment === 'string' ? new Date(moment) : new Date(Number(moment) * 1000);
-  if (Number.isNaN(date.getTime())) return String(moment);
-  return new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' }).format(date);
-}
-
-const moment = (seconds, words) => momentText(seconds, words.language);
-const codeText = (text) => element('code', { class: 'vf-code' }, text);
-
-/** Terms such as `dpv:DirectMarketing` as words: direct marketing. */
-function termText(term) {
-  const name = term.slice(Math.max(term.lastIndexOf(':'), term.lastIndexOf('#')) + 1);
-  return name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase() || term;
-}
 
 /** The lines under the verdict. Those about completeness are only told where everything holds. */
 function factLines(result, words) {
@@ -73,7 +38,8 @@ function factLines(result, words) {
   const lines = [
     facts.generations === 0 ? texts.nothing(customer) : texts.events(facts.events.length, customer),
   ];
-  if (facts.recipients.length > 0) lines.push(texts.recipients(facts.recipients.length));
+  const having = facts.sharing.recipients.filter(hasData);
+  if (having.length > 0) lines.push(texts.recipients(having.length));
   const countsOf = (states) =>
     states.filter((state) => facts[state] > 0).map((state) => texts[state](facts[state]));
   lines.push(...countsOf(['erased', 'unreadable']));
@@ -85,7 +51,8 @@ function factLines(result, words) {
   return [...lines, ...countsOf(['uncovered']), seen];
 }
 
-function verdictCard(result, words) {
+/** `remarks`: what else is to be known before one relies on the verdict. */
+function verdictCard(result, words, remarks) {
   const { verdict, fault } = result;
   const tone = TONES[verdict];
   const told =
@@ -98,6 +65,7 @@ function verdictCard(result, words) {
     element('p', { class: 'vf-word' }, mark, words.verdicts[verdict]),
     told,
     element('p', {}, words.remarks[fault?.kind] ?? words.sentences[verdict]),
+    ...remarks.map((remark) => element('p', {}, remark)),
     lines.length > 0 ? element('ul', { class: 'vf-facts' }, ...lines) : null,
   );
 }
@@ -119,17 +87,6 @@ function faultList(result, words) {
     element('ol', { class: 'vf-list' }, ...items),
     more,
   );
-}
-
-function disclosure(summary, isOpen, ...children) {
-  const attributes = { class: 'vf-details', ...(isOpen ? { open: '' } : {}) };
-  return element('details', attributes, element('summary', {}, summary), ...children);
-}
-
-function pairs(entries) {
-  const rows = entries.filter(([, value]) => value !== null && value !== undefined && value !== '');
-  const parts = rows.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]);
-  return element('dl', { class: 'vf-pairs' }, ...parts);
 }
 
 function eventTitle(event, words) {
@@ -158,7 +115,7 @@ function eventItem(event, words) {
     'summary',
     {},
     element('span', { class: 'vf-event-title' }, eventTitle(event, words)),
-    name ? element('span', {}, texts.toRecipient(name)) : null,
+    name ? element('span', {}, ...sentenceWith(texts.toRecipient, () => [nameNode(name)])) : null,
     event.time ? element('span', { class: 'vf-muted' }, momentText(event.time, words.language)) : null,
     event.isCovered === false ? element('span', { class: 'vf-muted' }, texts.late) : null,
     tick,
@@ -175,12 +132,11 @@ function eventItem(event, words) {
 
 function eventBody(event, words) {
   const texts = words.event;
-  const listed = (terms) => (terms ?? []).map(termText).join(', ');
   const place = event.index === null ? null : texts.placeOf(event.shard, event.index);
   const told = pairs([
     [texts.time, event.time],
-    [texts.purposes, listed(event.purposes)],
-    [texts.categories, listed(event.categories)],
+    [texts.purposes, termsText(event.purposes ?? [])],
+    [texts.categories, termsText(event.categories ?? [])],
     [texts.signedBy, event.producer],
     [texts.place, place],
     [texts.generation, String(event.generation)],
@@ -195,20 +151,9 @@ function eventBody(event, words) {
 function eventList(result, words, heading) {
   const events = [...(result.facts?.events ?? [])].reverse();
   if (events.length === 0) return null;
-  const list = element('ol', { class: 'vf-events' });
-  let shown = 0;
-  const more = button('', () => showMore());
-  const showMore = () => {
-    const next = events.slice(shown, shown + EVENTS_AT_ONCE);
-    list.append(...next.map((event) => eventItem(event, words)));
-    shown += next.length;
-    const left = Math.min(EVENTS_AT_ONCE, events.length - shown);
-    more.textContent = words.event.more(left);
-    more.hidden = left === 0;
-  };
-  showMore();
+  const list = growingList(events, EVENTS_AT_ONCE, (event) => eventItem(event, words), words.event.more);
   const title = element(heading, {}, words.event.heading(events.length));
-  return element('section', { class: 'vf-section' }, title, list, more);
+  return element('section', { class: 'vf-section' }, title, ...list);
 }
 
 function stepTable(result, words) {
@@ -297,13 +242,14 @@ function limitDetails(result, words) {
 
 /**
  * Shows a result in a container. `context`: {words, policy: {hash, from, name}, after: nodes under the verdict,
- * level: the level of headings}.
+ * level: the level of headings, asking: see asking.js, remarks: lines in the card of the verdict}.
  */
 export function render(container, result, context) {
-  const { words, policy = null, after = [], level = 3 } = context;
+  const { words, policy = null, after = [], level = 3, asking = {}, remarks = [] } = context;
   const parts = [
-    verdictCard(result, words),
+    verdictCard(result, words, remarks),
     ...after,
+    sharingSection(result, words, `h${level}`, asking),
     faultList(result, words),
     eventList(result, words, `h${level}`),
     stepTable(result, words),

@@ -252,13 +252,12 @@ export class ShardExamination {
   async checkSignature(step, registry, batch) {
     const { note, index, place } = batch;
     const [line] = note.lines;
-    const keys = registry.validKeys(note.producer, line.id, index);
+    const key = registry.validKey(note.producer, line.id, index);
     const about = { shard: this.number, party: note.producer };
     const why = `${note.producer} had no such key at entry ${index}, by what is shown`;
-    batch.isSigned = this.check(step, keys.length > 0, 'Key', `${place}.note`, why, about);
+    batch.isSigned = this.check(step, key !== null, 'Key', `${place}.note`, why, about);
     if (!batch.isSigned) return;
-    let holds = false;
-    for (const key of keys) holds ||= (await signatureOf(this.examination.engine, note, key)) === 'holds';
+    const holds = (await signatureOf(this.examination.engine, note, key)) === 'holds';
     batch.isSigned = this.check(
       step,
       holds,

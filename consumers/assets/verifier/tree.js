@@ -6,7 +6,7 @@
 import { concat, sameBytes } from './bytes.js';
 import { sha256 } from './sha.js';
 
-export const TREE_SIZE_MAX = 1n << 62n;
+const TREE_SIZE_MAX = 1n << 62n;
 const LEAF_PREFIX = Uint8Array.of(0x00);
 const ROOT_OF_NOTHING = sha256(new Uint8Array(0));
 

@@ -13,6 +13,7 @@ import { makeEngine } from './engine.js';
 import { Examination } from './examination.js';
 import { PolicyFault, parsePolicy } from './policy.js';
 import { ReadFault, readDocument } from './reading.js';
+import { sharingIn } from './recipients.js';
 
 /** Kinds of faults that say that something is not shown. */
 const MISSING_KINDS = new Set(['Incomplete', 'NotAbsent', 'Party', 'Uncovered']);
@@ -99,15 +100,18 @@ function completeness(shards) {
   return { by: `auditor ${auditors.join(', ')} at ${timeText(time)}`, auditors, time };
 }
 
-function recipientsOf(events) {
-  const recipients = new Map();
-  for (const { recipient, recipientName, country } of events) {
-    if (!recipient) continue;
-    const known = recipients.get(recipient) ?? { id: recipient, name: recipientName, country, events: 0 };
-    known.events += 1;
-    recipients.set(recipient, known);
+/** The parties that the shards show to be registered, each by the name that was told last: covered entries count. */
+function registeredIn(shards) {
+  const registered = new Map();
+  for (const shard of shards.filter(({ map }) => map !== null)) {
+    const shown = new Set(shard.value.parties.map(({ party }) => party));
+    for (const leaf of shard.leaves) {
+      if (!leaf?.isRegistry || leaf.entry.action !== 'party.registered') continue;
+      const { party, name } = leaf.entry;
+      if (shown.has(party) && shard.isCovered(leaf)) registered.set(party, { id: party, name });
+    }
   }
-  return [...recipients.values()];
+  return [...registered.values()];
 }
 
 function eventFacts(told) {
@@ -125,6 +129,7 @@ function factsOf(kind, examination, whole) {
   const { by, auditors, time } = completeness(shards);
   const sealed = shards.map((shard) => shard.sealed).filter((one) => one !== null);
   const isDossier = kind === 'dossier';
+  const holds = examination.faults.length === 0;
   return {
     customer: value.customer,
     ledger: policy.ledger,
@@ -138,7 +143,7 @@ function factsOf(kind, examination, whole) {
     erased: count('erased'),
     unreadable: count('unreadable'),
     uncovered: events.filter(({ isCovered }) => isCovered === false).length,
-    recipients: recipientsOf(events),
+    sharing: isDossier && holds ? sharingIn(events, registeredIn(whole.shards)) : null,
     producers: [...new Set(events.map(({ producer }) => producer).filter((one) => one !== null))].sort(),
     complete_by: isDossier ? by : null,
     auditors: isDossier ? auditors : [],

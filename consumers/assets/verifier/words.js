@@ -150,7 +150,7 @@ const ENGLISH = {
     unreadable: (count) => `${many(count, 'event', 'events')} cannot be opened, though nothing was erased.`,
     uncovered: (count) =>
       `${many(count, 'event', 'events')} came after that: on record, but nobody says yet that this is all.`,
-    recipients: (count) => `${many(count, 'recipient is', 'recipients are')} named in them.`,
+    recipients: (count) => `${many(count, 'recipient has', 'recipients have')} data by them.`,
     auditor: (names, time, until) =>
       `Complete until ${until}, recomputed by the auditor ${names} at ${time}.`,
     operator: (until) =>
@@ -205,6 +205,89 @@ const ENGLISH = {
     categories: 'Data',
     content: 'The signed content',
     more: (count) => `Show ${count} more`,
+  },
+  sharing: {
+    heading: (count) => `Who received data (${count})`,
+    nobody: 'No event in this complete trail says that anybody received data.',
+    nobodyRead: 'No event that can be read says that anybody received data.',
+    times: (count) => many(count, 'disclosure', 'disclosures'),
+    once: (time) => `at ${time}`,
+    span: (first, last) => `from ${first} to ${last}`,
+    others: (count) => `${many(count, 'other event says', 'other events say')} that it has data`,
+    failed: (count) => `${many(count, 'was', 'were')} recorded and, as a later event says, did not happen`,
+    more: (count) => `and ${count} more`,
+    id: 'Id',
+    country: 'Country',
+    disclosures: 'Disclosures',
+    purposes: 'Purposes',
+    categories: 'Data',
+    from: 'Had it from',
+    unknownGiver: 'somebody whom no event here shows',
+    passedTo: 'Passed it on to',
+    also: 'Besides',
+    notDone: 'Disclosures that failed',
+    entries: 'Where it says so',
+    onlyNamed: (names) => `Named, without having received anything by these events: ${names}.`,
+    limits: (count) => `Why this may not be everybody (${count})`,
+    label: 'Has somebody received my data?',
+    hint: 'A name, a part of it, or the id of an organisation. The answer is read from the checked dossier, on this machine.',
+    ask: 'Look it up',
+    empty: 'Type a name or an id first.',
+    several: (count, text) => `${count} organisations in this dossier fit “${text}”. Each has its answer below.`,
+    narrower: (count) => `${many(count, 'organisation fits', 'organisations fit')} besides. Type more of the name.`,
+    exactly: (id) => `I mean the id “${id}” itself`,
+    yes: (name, when) => `Yes: ${name} received data. ${when}.`,
+    yesOtherwise: (name) => `Yes: events say that ${name} has data.`,
+    takenBack: (name) => `A disclosure to ${name} is on record, and a later event says that it did not happen.`,
+    never: (name) => `No. In this complete trail, no event says that ${name} received data.`,
+    nobodyEither: (name) =>
+      `No. In this complete trail, no event says that “${name}” received data, or that anybody else did.`,
+    signer: (name) => `${name} signed events of this trail itself, so it knows what they say.`,
+    open: (name, isAllRead) =>
+      `No event ${isAllRead ? '' : 'that can be read '}in this complete trail names “${name}” as recipient. ` +
+      'That it never received data does not follow yet.',
+    openMentioned: (name) =>
+      `${name} is named, and no event that can be read says that it received data. That it never did does not follow yet.`,
+    openLead: 'What leaves it open:',
+    mentioned: (name, places) => `${name} is named where nothing was disclosed to it: ${places}.`,
+    scopeLead: 'How far this goes:',
+    scope: (count, customer, until, word) =>
+      count === 0
+        ? `Nothing was on record about ${customer} until ${until}, ${word}.`
+        : `${many(count, 'event is', 'events are')} all that was on record about ${customer} until ${until}, ${word}.`,
+    read: (opened, count) =>
+      opened === count
+        ? 'The signed contents of all events can be opened.'
+        : `Of ${many(count, 'event', 'events')}, the signed contents of ${opened} can be opened.`,
+    auditors: (names) => `recomputed by the auditor ${names}`,
+    operator: 'by the operator’s word',
+    covered: (shard, of, size) => `Shard ${shard} of ${of}: the first ${many(size, 'entry', 'entries')} of its log.`,
+    uncovered: (count) =>
+      `${many(count, 'event', 'events')} came later and ${count === 1 ? 'was' : 'were'} read too; nobody says yet ` +
+      'that there were no others.',
+    limit:
+      'It rests on the word of those who signed: an event that nobody recorded, or that names another recipient than ' +
+      'the true one, is not seen.',
+    reasons: {
+      erased: (generation) =>
+        `What the events of generation ${generation} said was erased: they may have named anybody.`,
+      unreadable: (place) => `What ${place} says cannot be opened.`,
+      malformed: (place) => `What ${place} says is not written as an event must be, so it may name somebody unseen.`,
+      recipientNotRegistered: (place, name) =>
+        `By ${place}, ${name} has data. The dossier does not show that this recipient is registered, so it may be ` +
+        'somebody else by another name.',
+      partyNotRegistered:
+        'The dossier does not show that anybody is registered under this id, so it may stand in events by another name.',
+    },
+    wantsId:
+      'Only for an id can it be shown: one as events name it, such as mailhouse.example. Ask the company for the id.',
+    askFor: (id) =>
+      `Ask the company for a dossier that also shows ${id}. With the program: sharetrail dossier CUSTOMER --party ${id}`,
+    fetch: (id) => `Fetch a dossier that also shows ${id}, and check it`,
+    fetchTells: 'The site then learns whom you ask about.',
+    stillUnknown: (id) =>
+      `The site was asked for a dossier that shows ${id}, and this one does not: either nobody is registered by that ` +
+      'id, or the site left it out. Ask the company.',
   },
   details: {
     checked: 'What was checked, step by step',
@@ -288,6 +371,7 @@ const ENGLISH = {
     ownFiles: 'Back to this site’s own files',
     signedOut: 'You are no longer signed in.',
     signIn: 'Sign in again',
+    demo: 'This is a demonstration; its ledger begins anew at each start.',
     unreachable:
       'The site cannot be reached at the moment. That says nothing about your data; try again later.',
     busy: (detail) => `The site cannot answer at the moment: ${detail}`,
@@ -307,6 +391,9 @@ const ENGLISH = {
       notKept: 'What is remembered stays as it was, since this check did not come out well.',
       gone: 'Lines that are gone',
       added: 'Lines that are new',
+      demo: 'What this browser remembers of this demonstration counts for this run alone.',
+      demoDropped: 'What it remembered of an earlier run of the demonstration is dropped.',
+      demoBeside: 'What it remembers of other ledgers at this address stays as it is.',
       stays:
         'Kept in this browser only: the policy, and for each shard the size and root of the log you saw.',
     },

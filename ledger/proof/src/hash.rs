@@ -9,6 +9,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::base64;
 use crate::lanes::Messages;
 
 /// A SHA-256 hash: an interior node, a root or a commitment. Displayed as standard base64.
@@ -46,8 +47,7 @@ impl Hash {
         if text.len() != 44 {
             return None;
         }
-        let bytes = BASE64.decode(text.as_bytes()).ok()?;
-        Some(Self(bytes.try_into().ok()?))
+        Some(Self(base64::decode(text)?.try_into().ok()?))
     }
 }
 

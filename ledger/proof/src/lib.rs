@@ -10,6 +10,7 @@
 //! proofs; a type whose name says `Verified` comes from nowhere else.
 
 pub mod acceptance;
+mod base64;
 pub mod batch;
 pub mod checkpoint;
 pub mod customer;

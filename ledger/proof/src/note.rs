@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use zeroize::Zeroize;
 
+use crate::base64;
 use crate::hash::Hash;
 
 pub use cosigner::Cosigner;
@@ -199,9 +200,7 @@ impl FromStr for VerifierKey {
             })
         };
         let (name, id, data) = (part()?, part()?, part()?);
-        let data = BASE64
-            .decode(data.as_bytes())
-            .map_err(|_| NoteError::Key { reason: "not base64" })?;
+        let data = base64::decode(data).ok_or(NoteError::Key { reason: "not base64" })?;
         let (&kind, public) = data.split_first().ok_or(NoteError::Key { reason: "empty key" })?;
         let kind = match kind {
             ED25519 => KeyKind::Note,
@@ -283,7 +282,7 @@ fn read_secret(text: &str, kind: KeyKind) -> Result<(VerifierKey, SigningKey), N
     let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(wrong);
     };
-    let mut data = BASE64.decode(data.as_bytes()).map_err(|_| wrong.clone())?;
+    let mut data = base64::decode(data).ok_or(wrong.clone())?;
     let seed = data
         .strip_prefix(&[kind.byte()])
         .and_then(|seed| <&[u8; 32]>::try_from(seed).ok());
@@ -337,7 +336,7 @@ impl SignatureLine {
     fn parse(line: &str) -> Option<Self> {
         let (name, data) = line.strip_prefix("— ")?.split_once(' ')?;
         check_key_name(name).ok()?;
-        let data = BASE64.decode(data.as_bytes()).ok()?;
+        let data = base64::decode(data)?;
         let (id, signature) = data.split_first_chunk::<4>()?;
         (!signature.is_empty()).then(|| Self {
             name: name.to_owned(),

@@ -141,8 +141,8 @@ impl Policy {
             Member::Group { .. } => None,
         });
         let cosignatures = cosignatures_of(&note, witnesses)?;
-        self.check_quorum(&cosignatures)?;
         let auditors = cosignatures_of(&note, self.auditors.iter().map(|key| (key.name(), key)))?;
+        self.check_quorum(&cosignatures)?;
         Ok(VerifiedCheckpoint::new(checkpoint, cosignatures, auditors))
     }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use data_encoding::BASE64;
 use thiserror::Error;
 
+use crate::base64;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::hash::{Hash, LeafHash, LeafIndex};
 use crate::name::decimal;
@@ -82,11 +83,7 @@ impl FromStr for TlogProof {
             .next_if(|(_, line)| line.starts_with("extra "))
             .map(|(_, line)| &line[6..]);
         let extra = extra
-            .map(|data| {
-                BASE64
-                    .decode(data.as_bytes())
-                    .map_err(|_| wrong(2, "extra is not base64"))
-            })
+            .map(|data| base64::decode(data).ok_or(wrong(2, "extra is not base64")))
             .transpose()?;
         let (number, line) = lines.next().ok_or(wrong(2, "no index line"))?;
         let index = line

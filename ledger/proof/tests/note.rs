@@ -1,5 +1,6 @@
 //! Notes and keys: against the package of Go that defined them, an independent crate, and everything that is no note.
 
+use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
 use serde::Deserialize;
 use sharetrail_proof::note::{
@@ -177,6 +178,7 @@ fn what_is_no_note_is_refused() {
         format!("{TEXT}\n— till AAAAAAB=\n"),
         format!("{TEXT}\n— till AAAAAAA\n"),
         format!("{TEXT}\n— till !AAAAAA=\n"),
+        format!("{TEXT}\n— till AA==AAAAAA==\n"),
     ];
     for case in &cases {
         assert!(
@@ -242,6 +244,20 @@ fn lines_of_unknown_keys_are_passed_over_and_a_wrong_line_of_a_known_one_is_not(
     assert_eq!(verify(&format!("{right}\n{unknown}\n")), Ok(()));
     let bad = verify(&format!("{wrong}\n{right}\n"));
     assert!(matches!(bad, Err(NoteError::BadSignature { name, .. }) if name == "till"));
+}
+
+/// The fault: whoever hands a note on writes a signature in another way, and it is another note that verifies.
+#[test]
+fn a_signature_has_one_text() {
+    let good = till().sign(TEXT);
+    let (rest, signature) = good.trim_end().rsplit_once(' ').unwrap();
+    let bytes = BASE64.decode(signature.as_bytes()).unwrap();
+    for cut in 1..bytes.len() {
+        let (first, second) = bytes.split_at(cut);
+        let pieces = format!("{rest} {}{}\n", BASE64.encode(first), BASE64.encode(second));
+        let verified = Note::parse(&pieces).and_then(|note| note.verify(till().verifier()));
+        assert_eq!(verified.is_ok(), pieces == good, "{pieces}");
+    }
 }
 
 #[test]
@@ -441,6 +457,9 @@ fn what_is_no_verifier_key_is_refused() {
             "{case:?}"
         );
     }
+    let in_two_pieces = format!("till+19fae0cf+AQ=={}", BASE64.encode(till().verifier().public()));
+    let found = in_two_pieces.parse::<VerifierKey>();
+    assert!(matches!(found, Err(NoteError::Key { .. })), "{in_two_pieces}");
     let known = "till+19fae0cf+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
     assert_eq!(known.parse::<VerifierKey>().unwrap().to_string(), known);
 }

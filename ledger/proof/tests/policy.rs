@@ -3,7 +3,7 @@
 use sharetrail_proof::checkpoint::Checkpoint;
 use sharetrail_proof::hash::{Hash, TreeSize};
 use sharetrail_proof::name::{LedgerId, Shard};
-use sharetrail_proof::note::{KeyKind, NoteError, NoteSigner, VerifierKey};
+use sharetrail_proof::note::{Cosigner, KeyKind, NoteError, NoteSigner, VerifierKey};
 use sharetrail_proof::policy::{MAX_POLICY_LINES, Policy, PolicyError};
 
 use crate::support::{LEDGER, TIME, Witness, ledger_id, name, signer};
@@ -423,4 +423,62 @@ fn a_wrong_signature_under_an_auditors_key_is_a_fault() {
         audited().open(&wrong),
         Err(PolicyError::Note(NoteError::BadSignature { name, .. })) if name == "witness.example/a1"
     ));
+}
+
+/// Two witnesses of one name and one id, as whoever tries for a minute can make them.
+fn twins() -> [Cosigner; 2] {
+    let twins = [39_073, 83_597].map(|number| {
+        let seed = Hash::of(&[format!("collision {number}").as_bytes()]).0;
+        Cosigner::from_seed("witness.example", &seed).unwrap()
+    });
+    let [one, two] = twins.each_ref().map(Cosigner::verifier);
+    assert!(one.id() == two.id() && one.public() != two.public());
+    twins
+}
+
+/// The fault: a verifier looks for the line that fits, and another takes the first: one of them is satisfied.
+#[test]
+fn of_two_witnesses_of_one_id_the_first_line_is_both_ones() {
+    let note = cosigned(&[]);
+    let lines = twins().map(|twin| {
+        let with_line = twin.cosign(&note, TIME).unwrap();
+        with_line[note.len()..].to_owned()
+    });
+    let [one, two] = twins().map(|twin| twin.verifier().to_string());
+    let head = format!("{}{}witness a {one}\n", ledger_line(), log_line());
+    let both = parse(&format!("{head}witness b {two}\nquorum none\n")).unwrap();
+    let alone = parse(&format!("{head}quorum a\n")).unwrap();
+    assert!(both.open(&note).unwrap().cosignatures().is_empty());
+    for lines in [lines[0].clone(), lines[1].clone(), lines.concat()] {
+        let opened = both.open(&format!("{note}{lines}"));
+        let is_wrong = matches!(opened, Err(PolicyError::Note(NoteError::BadSignature { .. })));
+        assert!(is_wrong, "{opened:?}");
+    }
+    assert!(alone.open(&format!("{note}{}", lines.concat())).is_ok());
+    let other_first = alone.open(&format!("{note}{}{}", lines[1], lines[0]));
+    let is_wrong = matches!(
+        other_first,
+        Err(PolicyError::Note(NoteError::BadSignature { .. }))
+    );
+    assert!(is_wrong, "{other_first:?}");
+}
+
+/// A policy without a log is one, and opens nothing.
+#[test]
+fn a_policy_may_have_no_log() {
+    let none = parse(&format!("{}quorum none\n", ledger_line())).unwrap();
+    assert_eq!(none.logs().count(), 0);
+    let opened = none.open(&cosigned(&[]));
+    assert!(matches!(opened, Err(PolicyError::UnknownLog { origin }) if origin == ORIGIN));
+}
+
+/// A size that no proof is made for is a number all the same: what fails under it is the proof.
+#[test]
+fn a_checkpoint_of_any_size_opens() {
+    let policy = parse(&format!("{}{}quorum none\n", ledger_line(), log_line())).unwrap();
+    for size in [0, (1 << 62) + 1, 1 << 63, u64::MAX] {
+        let size = TreeSize(size);
+        let text = Checkpoint { size, ..checkpoint() }.to_text();
+        assert_eq!(policy.open(&log_key().sign(&text)).unwrap().size(), size);
+    }
 }

@@ -302,6 +302,30 @@ fn a_key_begins_once_and_ends_once() {
     );
 }
 
+/// Two keys of `till` with one id, as whoever tries for a minute can make them.
+fn twins() -> [NoteSigner; 2] {
+    let twins = [10_356, 63_729].map(|number| {
+        let seed = Hash::of(&[format!("collision {number}").as_bytes()]).0;
+        NoteSigner::from_seed("till", &seed).unwrap()
+    });
+    let [one, two] = twins.each_ref().map(NoteSigner::verifier);
+    assert!(one.id() == two.id() && one.public() != two.public());
+    twins
+}
+
+/// The fault: verifiers try the keys of one id in different orders, or all of them, and differ over who signed.
+#[test]
+fn of_two_keys_of_one_id_the_one_that_was_registered_first_counts() {
+    let [one, two] = twins();
+    let mut registry = registry();
+    apply(&mut registry, 2, "till", party());
+    apply(&mut registry, 3, "till", key_registered(&one));
+    apply(&mut registry, 4, "till", key_registered(&two));
+    apply(&mut registry, 9, "till", key_revoked(&one));
+    assert_eq!(valid(&registry, one.verifier()), Some((4, 8)));
+    assert_eq!(valid(&registry, two.verifier()), Some((9, 29)));
+}
+
 #[test]
 fn a_party_may_be_described_anew() {
     let mut registry = with_till();

@@ -163,6 +163,7 @@ fn lines_that_the_format_does_not_know_are_refused_where_they_stand() {
         ("c2sp.org/tlog-proof@v1\n", "", 1),
         ("extra YWdlLXYxLjIuMQ==", "extra YWdlLXYxLjIuMQ=", 2),
         ("extra YWdl", "extra  YWdl", 2),
+        ("extra YWdl", "extra YQ==Z2Vh", 2),
         ("extra YWdl", "more YWdl", 2),
         ("extra YWdl", "extra YWdl\nextra YWdl", 3),
         ("index 73894", "index 073894", 3),

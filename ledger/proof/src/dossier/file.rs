@@ -4,7 +4,7 @@
 //! members say (see [`Dossier::verify`](super::Dossier::verify)). Trust: none needed; a file that parses is a claim.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::DossierError;
@@ -93,13 +93,17 @@ pub(super) fn read<T: DeserializeOwned + Serialize>(bytes: &[u8], kind: FileKind
             reason: format!("more than {MAX_DOSSIER_BYTES} bytes"),
         });
     }
-    let file: T = serde_json::from_slice(bytes).map_err(|error| unreadable(bytes, kind, &error))?;
+    let file: T =
+        serde_json::from_slice(bytes).map_err(|error| unreadable(bytes, kind, error.to_string()))?;
     let canonical = write(&file);
     match canonical.iter().zip(bytes).position(|(a, b)| a != b) {
         None if canonical.len() == bytes.len() => Ok(file),
         None if bytes.len() < canonical.len() => Err(DossierError::NotADossier {
             reason: "the file is truncated".into(),
         }),
+        _ if objects(bytes) != objects(&canonical) => {
+            Err(unreadable(bytes, kind, "an array where an object belongs".into()))
+        }
         place => {
             let at = place.unwrap_or(canonical.len().min(bytes.len()));
             Err(DossierError::Altered {
@@ -109,17 +113,39 @@ pub(super) fn read<T: DeserializeOwned + Serialize>(bytes: &[u8], kind: FileKind
     }
 }
 
-/// Sorts out why JSON did not parse: a damaged dossier is evidence of a change, other files are not.
-fn unreadable(bytes: &[u8], kind: FileKind, error: &serde_json::Error) -> DossierError {
-    let reason = if bytes.is_empty() {
-        "the file is empty".to_owned()
-    } else {
-        error.to_string()
-    };
-    if error.classify() == Category::Eof || !kind.resembles(bytes) || !is_ended(bytes) {
+/// Sorts out a file that does not parse: a damaged dossier is evidence of a change, other files are not. That follows
+/// from the bytes alone, not from which of several faults is met first.
+fn unreadable(bytes: &[u8], kind: FileKind, reason: String) -> DossierError {
+    if bytes.is_empty() {
+        let reason = "the file is empty".into();
+        return DossierError::NotADossier { reason };
+    }
+    if is_cut_off(bytes) || !kind.resembles(bytes) || !is_ended(bytes) {
         return DossierError::NotADossier { reason };
     }
     DossierError::Altered { reason }
+}
+
+/// Whether the file is JSON, whatever it says, up to its end, and the JSON goes on there. A newline stands at the end of
+/// such a file and nowhere else: with it, nothing was cut off, though a brace may have become a space.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let read = serde_json::from_slice::<IgnoredAny>(bytes);
+    bytes.last() != Some(&b'\n') && read.is_err_and(|error| error.classify() == Category::Eof)
+}
+
+/// How many objects a JSON text holds: serde takes an array for an object that has as many members.
+fn objects(json: &[u8]) -> usize {
+    let (mut count, mut in_string, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Whether the file goes to its end: two closing braces and a newline, one of which may be the byte that was changed.

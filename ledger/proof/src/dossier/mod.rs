@@ -33,6 +33,7 @@ pub use verified::{
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base64;
 use crate::hash::Hash;
 use crate::map::OtherLeaf;
 use crate::name::{Label, Name};
@@ -50,11 +51,15 @@ impl Serialize for Base64 {
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        BASE64
-            .decode(text.as_bytes())
+        base64::decode(&text)
             .map(Self)
-            .map_err(|_| serde::de::Error::custom("expected base64"))
+            .ok_or_else(|| serde::de::Error::custom("expected base64"))
     }
+}
+
+/// A member that may be `null` and must be there all the same; without this, serde takes its absence for `null`.
+fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
 }
 
 /// Hashes of a proof, in its order, as positions in the file's `hashes`.
@@ -123,6 +128,7 @@ pub struct LabelPath {
     /// The siblings, the deepest first.
     pub path: Path,
     /// The other label that stands where this one would, if one does.
+    #[serde(deserialize_with = "or_null")]
     pub other: Option<OtherLeaf>,
 }
 
@@ -179,6 +185,7 @@ pub struct Generation {
     /// The events under the label, by rising index.
     pub events: Vec<EventEvidence>,
     /// The erasure entry, where the generation has ended.
+    #[serde(deserialize_with = "or_null")]
     pub erasure: Option<LeafEvidence>,
 }
 

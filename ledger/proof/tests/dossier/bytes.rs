@@ -96,6 +96,16 @@ fn no_byte_can_be_changed_unseen() {
     no_change_is_unseen(&bytes, &policy, |_| vec![0x01, 0x20, 0x80], check);
 }
 
+/// The fault: with a space for a brace the JSON goes on at the file's end, and a changed file passes for one that was cut.
+#[test]
+fn a_bracket_that_became_a_space_does_not_cut_a_file_off() {
+    let (policy, bytes) = small();
+    let brackets = (0..bytes.len()).filter(|&position| b"{}[]\",:".contains(&bytes[position]));
+    for position in brackets {
+        a_change_is_seen(&bytes, &policy, (position, bytes[position] ^ b' '), check);
+    }
+}
+
 #[test]
 fn no_byte_of_a_certificate_can_be_changed_unseen() {
     let (policy, bytes) = small_certificate();
@@ -269,6 +279,81 @@ fn a_dossier_has_one_way_of_being_written() {
         );
         assert!(error.is_disproof());
     }
+}
+
+/// Changed so that two of the four texts are left: enough for a file that parses, and too few for one that does not.
+fn hardly_one(text: &str) -> String {
+    let format = text.replacen("dossier@v1", "dossier@v2", 1);
+    format.replacen("\"hashes\":[", "\"hashes\": [", 1)
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from}");
+    text.replacen(from, to, 1)
+}
+
+/// The fault: what parses is what serde happens to take, so that another reader calls the same file something else.
+#[test]
+fn a_member_or_an_object_that_is_missing_does_not_parse() {
+    let (policy, bytes) = small();
+    let text = String::from_utf8(bytes).unwrap();
+    let error = check(hardly_one(&text).as_bytes(), &policy).unwrap_err();
+    assert!(matches!(error, DossierError::Altered { .. }), "{error:?}");
+    let (before, absence) = text.split_once("\"absence\":").unwrap();
+    let absence: serde_json::Value =
+        serde_json::from_str(absence.trim_end().strip_suffix('}').unwrap()).unwrap();
+    let values = ["generation", "label", "proof", "map"].map(|member| absence[member].to_string());
+    let as_array = format!("{before}\"absence\":[{}]}}\n", values.join(","));
+    for changed in [
+        replaced(&text, ",\"erasure\":null", ""),
+        replaced(&text, "\"shard\":0", "\"shard\":-0"),
+        as_array,
+    ] {
+        let error = check(changed.as_bytes(), &policy).unwrap_err();
+        assert!(
+            matches!(error, DossierError::Altered { .. }),
+            "{changed}: {error:?}"
+        );
+        let error = check(hardly_one(&changed).as_bytes(), &policy).unwrap_err();
+        assert!(
+            matches!(error, DossierError::NotADossier { .. }),
+            "{changed}: {error:?}"
+        );
+    }
+}
+
+/// The fault: whether a file was cut off depends on which of its faults is met first.
+#[test]
+fn a_file_is_cut_off_whatever_else_it_holds() {
+    let (policy, bytes) = small();
+    let text = String::from_utf8(bytes).unwrap();
+    let place = text.find("{\\\"specversion").unwrap() + 4;
+    let other_type = replaced(&text[..place], "\"hashes\":[", "\"hashes\":[1,");
+    let head = text[..place].as_bytes();
+    let cut_off: [&[u8]; 7] = [
+        b"}\xc3",
+        b"}\\",
+        b"\\u}x",
+        b"\\ua}x",
+        b"\xff}x",
+        b"\\ud800 }x",
+        b"\\\"}\"}},",
+    ];
+    let files = cut_off.map(|tail| [head, tail].concat());
+    let with_newline = [head, b"}x\n"].concat();
+    let error = check(&with_newline, &policy).unwrap_err();
+    assert!(matches!(error, DossierError::Altered { .. }), "{error:?}");
+    for file in files.into_iter().chain([[other_type.as_bytes(), b"}x"].concat()]) {
+        let error = check(&file, &policy).unwrap_err();
+        let tail = String::from_utf8_lossy(&file[file.len() - 12..]);
+        assert!(
+            matches!(error, DossierError::NotADossier { .. }),
+            "{tail}: {error:?}"
+        );
+    }
+    let no_digits = [head, b"\\uab}x"].concat();
+    let error = check(&no_digits, &policy).unwrap_err();
+    assert!(matches!(error, DossierError::Altered { .. }), "{error:?}");
 }
 
 #[test]
