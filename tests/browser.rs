@@ -7,21 +7,30 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::run;
 use crate::support::server::Server;
+use crate::support::{PROGRAM, run};
+
+/// One check of `pages.py`, to be run.
+fn pages(url: &str, check: &str) -> Command {
+    let python = env::var_os("SHARETRAIL_BROWSER_PYTHON");
+    let python = python.expect("SHARETRAIL_BROWSER_PYTHON must name a Python that has selenium");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/pages.py");
+    let mut command = Command::new(python);
+    command.arg(script).args([url, check]);
+    command
+}
+
+#[track_caller]
+fn finds_nothing(command: &mut Command) {
+    let found = run(command);
+    assert_eq!(found.code, Some(0), "{}\n{}", found.stdout, found.stderr);
+}
 
 /// Runs one check of `pages.py` against a demonstration of its own.
 #[track_caller]
 fn look(check: &str) {
-    let python = env::var_os("SHARETRAIL_BROWSER_PYTHON");
-    let python = python.expect("SHARETRAIL_BROWSER_PYTHON must name a Python that has selenium");
     let server = Server::demo();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/pages.py");
-    let mut command = Command::new(python);
-    command.arg(script).args([server.url(), check]);
-    command.arg("--folder").arg(server.folder());
-    let found = run(&mut command);
-    assert_eq!(found.code, Some(0), "{check}: {}\n{}", found.stdout, found.stderr);
+    finds_nothing(pages(server.url(), check).arg("--folder").arg(server.folder()));
     assert_eq!(server.end(), Some(0));
 }
 
@@ -55,6 +64,21 @@ fn chromium_sees_a_deletion_asked_for_decided_and_proven() {
 #[test]
 fn chromium_sees_a_byte_that_was_changed_on_the_disk() {
     look("proof");
+}
+
+/// The fault: whoever starts the demonstration again is told that their data was altered; or what prevents that hides a
+/// rewritten history, or another ledger where no demonstration is.
+#[test]
+fn chromium_takes_a_second_demonstration_for_a_new_one() {
+    // It starts two, one after the other at one port.
+    finds_nothing(pages("none", "again").args(["--program", PROGRAM]));
+}
+
+/// The fault: whether somebody received data is known from the server's pages alone; or "never" is said of a party that the
+/// dossier does not show.
+#[test]
+fn chromium_answers_who_received_data_from_the_dossier_alone() {
+    look("asking");
 }
 
 #[test]

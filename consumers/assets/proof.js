@@ -4,6 +4,15 @@
 // showing. Out of scope: the check itself (verifier/, whose bundle is loaded before). Trust: the site is what
 // is checked. What this browser remembers is believed, and a policy that the customer brings goes before the
 // site's.
+//
+// A demonstration makes a new ledger at each start, on the same address. Its page bears a mark of the run, the
+// ledger's id, and what is remembered of a run is kept under a key of its own: so a second demonstration is no
+// "another ledger", while within a run all is compared as anywhere. The mark counts where the page comes from this
+// very machine, and the page says that it is a demonstration. What a server gains that bears the mark falsely: away
+// from the loopback, nothing: the mark is not read there. On it, nothing that it could not do: whoever serves this
+// page serves this script, too. It gets no comparison with what is remembered of other ledgers, which stays untouched
+// and is compared again as soon as the mark is gone; and it has to say that it is a demonstration. A ledger that was
+// met here without the mark is compared, whatever the page bears.
 
 (() => {
   const root = document.getElementById('proof');
@@ -18,25 +27,76 @@
   const words = verifier.wordsFor(document.documentElement.lang);
   const texts = words.proof;
   const MEMORY = 'sharetrail.proof.';
+  /** Of runs of the demonstration; no key of one kind begins as those of the other do. */
+  const DEMO_MEMORY = 'sharetrail.demo.';
+  /** This very machine by name, and by address: browsers write every IPv4 address as four numbers. */
+  const LOOPBACK_HOSTS = ['[::1]', 'localhost'];
+  const LOOPBACK_ADDRESS = /^127(?:\.\d{1,3}){3}$/;
   /** A policy longer than this is remembered by its hash alone. */
   const POLICY_TEXT_MAX = 65536;
   const PROOF_HASHES_MAX = 63;
 
   // ---------------------------------------------------------------- memory
 
+  /** Whether a ledger was met here without a mark. */
+  function isRemembered(ledger) {
+    try {
+      return localStorage.getItem(MEMORY + ledger) !== null;
+    } catch {
+      return false;
+    }
+  }
+
+  const isLoopback = (host) => LOOPBACK_HOSTS.includes(host) || LOOPBACK_ADDRESS.test(host);
+
+  /** The mark of a demonstration's run; null where there is none, or where it does not count. */
+  function demoRun(ledger) {
+    const mark = root.dataset.demo ?? '';
+    const isMark = /^[0-9a-f]{64}$/.test(mark) && mark === ledger;
+    return isMark && isLoopback(location.hostname) && !isRemembered(ledger) ? mark : null;
+  }
+
   /** What this browser remembers of a ledger; null where it remembers nothing, or may not. */
   class Memory {
-    constructor(ledger) {
-      this.key = MEMORY + ledger;
+    constructor(ledger, run) {
+      this.isDemo = run !== null;
+      this.key = this.isDemo ? DEMO_MEMORY + run : MEMORY + ledger;
       this.value = null;
       this.isAvailable = true;
+      /** Of other ledgers at this address, among which this one might be missed. */
       this.others = [];
+      /** Whether a demonstration stands beside ledgers that are remembered. */
+      this.hasBeside = false;
+      this.hasDropped = false;
       try {
-        this.others = Object.keys(localStorage).filter((key) => key.startsWith(MEMORY) && key !== this.key);
+        const others = Object.keys(localStorage).filter((key) => key.startsWith(MEMORY) && key !== this.key);
+        if (this.isDemo) this.hasBeside = others.length > 0;
+        else this.others = others;
         this.value = Memory.parsed(localStorage.getItem(this.key));
       } catch {
         this.isAvailable = false;
       }
+    }
+
+    /** Earlier runs of a demonstration do not come back. */
+    dropEarlierRuns() {
+      if (!this.isDemo || !this.isAvailable) return;
+      const earlier = Object.keys(localStorage).filter(
+        (key) => key.startsWith(DEMO_MEMORY) && key !== this.key,
+      );
+      for (const key of earlier) localStorage.removeItem(key);
+      this.hasDropped = earlier.length > 0;
+    }
+
+    /** What there is to say of what is remembered of a demonstration. */
+    demoLines() {
+      if (!this.isDemo) return [];
+      const { demo, demoDropped, demoBeside } = texts.memory;
+      return [
+        demo,
+        ...(this.hasDropped ? [demoDropped] : []),
+        ...(this.hasBeside ? [demoBeside] : []),
+      ];
     }
 
     static parsed(text) {
@@ -340,7 +400,7 @@
 
   function memoryCard(state, found, isKept) {
     const { memory, isFirst, since } = state;
-    const lines = [];
+    const lines = memory.demoLines();
     if (!memory.isAvailable) lines.push(texts.memory.none);
     else if (isFirst && isKept) lines.push(texts.memory.first);
     if (since) lines.push(texts.memory.since(momentText(since, words.language)));
@@ -436,6 +496,8 @@
   root.replaceChildren(progressPlace, place);
   const progress = new verifier.Progress(progressPlace, words);
   const chosen = { policy: null, dossier: null };
+  /** The party that the person asks about, which the site's dossier is to show, too. */
+  let asked = null;
   let run = 0;
 
   /** The policy to check with: a chosen file, else one that was chosen before and kept, else the site's. */
@@ -464,13 +526,31 @@
     }
   }
 
+  function dossierAddress() {
+    const { dossier } = root.dataset;
+    return asked === null ? dossier : `${dossier}?recipient=${encodeURIComponent(asked)}`;
+  }
+
+  /** What the page lets ask about recipients (asking.js). A file of one's own shows whom it shows. */
+  function askingOf({ isOwnFile }) {
+    if (isOwnFile) return {};
+    const show = (party) => {
+      asked = party;
+      place.focus();
+      start({ isAsked: true });
+    };
+    return { text: asked ?? '', shown: asked === null ? [] : [asked], show };
+  }
+
   async function prepared() {
     progress.begin(words.progress.policy);
     const site = await fetched(root.dataset.policy, 'text/plain');
-    const memory = new Memory(ledgerOf(site));
+    const ledger = ledgerOf(site);
+    const memory = new Memory(ledger, demoRun(ledger));
+    memory.dropEarlierRuns();
     const policy = policyToUse(site, memory);
     progress.say(words.progress.dossier);
-    const bytes = chosen.dossier?.bytes ?? (await fetched(root.dataset.dossier, 'application/json'));
+    const bytes = chosen.dossier?.bytes ?? (await fetched(dossierAddress(), 'application/json'));
     const isOwnFile = chosen.dossier !== null;
     const isFirst = memory.value === null;
     const since = memory.value?.seen ?? null;
@@ -486,7 +566,7 @@
     };
   }
 
-  async function checkOnce(mine, { isAccepted = false } = {}) {
+  async function checkOnce(mine, { isAccepted = false, isAsked = false } = {}) {
     place.replaceChildren();
     const state = await prepared();
     if (mine !== run) return;
@@ -511,7 +591,11 @@
       words,
       after,
       policy: { hash: policy.hash, from: policy.from, name: policy.name },
+      asking: askingOf(state),
+      remarks: state.memory.isDemo ? [texts.demo] : [],
     });
+    // Where the button was, there is the answer now.
+    if (isAsked) place.querySelector('[data-answer]')?.focus();
   }
 
   async function start(options) {
@@ -520,7 +604,10 @@
     try {
       await checkOnce(mine, options);
     } catch (ending) {
-      if (mine === run) showEnding(ending);
+      if (mine !== run) return;
+      // If it was that question that failed, the next check goes without it.
+      asked = null;
+      showEnding(ending);
     }
   }
 
@@ -544,6 +631,7 @@
   };
 
   function backToSite() {
+    asked = null;
     for (const name of Object.keys(chosen)) {
       chosen[name] = null;
       if (inputs[name] !== null) inputs[name].value = '';
@@ -560,6 +648,7 @@
         progress.say(words.page.unreadable(file.name));
         return;
       }
+      asked = null;
       place.focus();
       start();
     });

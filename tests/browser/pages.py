@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """The pages in a real browser, as each role.
 
-    pages.py URL CHECK [--folder DIR] [--shots DIR]
+    pages.py URL CHECK [--folder DIR] [--shots DIR] [--program FILE]
 
-URL is that of a demonstration's server. CHECK is the name of one check below, without `check_`. It needs selenium, the file
-axe.min.js of the package axe-playwright-python, chromium and chromedriver. What is wrong is told one fault a line, and the
-exit code is 1 then.
+URL is that of a demonstration's server; the check `again` starts its own with FILE, and takes any text for it. CHECK is the
+name of one check below, without `check_`. It needs selenium, the file axe.min.js of the package axe-playwright-python,
+chromium and chromedriver. What is wrong is told one fault a line, and the exit code is 1 then.
 """
 
-import argparse, base64, json, pathlib, shutil, sys, time, urllib.error, urllib.request
+import argparse, base64, json, os, pathlib, random, shutil, socket, subprocess, sys, tempfile, time, urllib.error
+import urllib.request
 
 import axe_playwright_python
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -24,6 +26,7 @@ CUSTOMER_PAGES = ["/me", "/me/sharing", "/me/timeline", "/me/recipients/mailhous
 OFFICER_PAGES = ["/officer", "/officer/findings", "/officer/recipients"]
 OPEN_PAGES = ["/", "/auditor", "/signin", "/verifier.html", "/no-such-page"]
 SIZES = [(320, 740), (768, 1024), (1280, 900)]
+DEMO_REMARK = "This is a demonstration"
 
 
 class Browser:
@@ -32,7 +35,8 @@ class Browser:
     def __init__(self, url, who=None, scripts=True, dark=False):
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
-        for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]:
+        for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
+                         "--force-prefers-reduced-motion"]:
             options.add_argument(argument)
         if dark:
             options.add_argument("--force-dark-mode")
@@ -337,9 +341,171 @@ def check_proof(arguments):
                 browser.driver.save_screenshot(str(arguments.shots / f"proof-altered-{len(files)}.png"))
             if verdict(browser) != "altered":
                 return [f"a byte of {files} was changed, and the proof says {verdict(browser)}: {browser.text()}"]
+            if browser.all("#vf-asked, [data-recipient]"):
+                return [f"a byte of {files} was changed, and the page still says who received data"]
             if files.startswith("tile"):
                 alter(arguments.folder, altered_once(dossier), files)
         return browser.faults
+
+
+def proof(browser):
+    """The verdict of a visit to the Proof page."""
+    browser.go("/me/proof")
+    browser.wait(lambda _: verdict(browser) is not None, "the proof ends", 60)
+    return verdict(browser)
+
+
+def ask(browser, text, is_typed=False):
+    """Asks whether somebody received data: the answers, by the parties that they are about."""
+    browser.driver.execute_script("document.querySelectorAll('[data-answer]').forEach(one => one.remove())")
+    field = browser.one("#vf-asked")
+    field.clear()
+    field.send_keys(text + (Keys.ENTER if is_typed else ""))
+    if not is_typed:
+        click(browser, browser.one("form.vf-ask button[type=submit]"))
+    browser.wait(lambda _: browser.all("[data-answer]"), f"there is an answer about {text}")
+    return {one.get_attribute("data-party"): one.get_attribute("data-answer") for one in browser.all("[data-answer]")}
+
+
+def ask_site(browser, party, answer):
+    """Has the site show a party, too; what the page says then."""
+    click(browser, browser.one("[data-answer=cannot_say] button"))
+    browser.wait(lambda _: browser.all(f"[data-answer='{answer}'][data-party='{party}']") and not
+                 browser.all("[data-answer] button"), f"the dossier that shows {party} is answered from", 60)
+    return verdict(browser)
+
+
+def check_asking(arguments):
+    """Who received data, and whether somebody did, is read from the checked dossier alone."""
+    url, faults = arguments.url, []
+    with Browser(url, ASKING) as browser:
+        if proof(browser) != "checks-out":
+            return [f"the proof says {verdict(browser)}: {browser.text()}"]
+        told = json.loads(fetch(f"{url}/v1/me/recipients", token(url, ASKING))[1])["recipients"]
+        shown = [one.get_attribute("data-recipient") for one in browser.all("[data-recipient]")]
+        if shown != sorted(one["id"] for one in told) or not shown:
+            faults.append(f"the proof lists {shown}, the server {told}")
+        for text, is_typed, expected in [("campaign MAIL", False, {"mailhouse.example": "shared"}),
+                                         ("clearing.example", True, {"clearing.example": "cannot_say"})]:
+            found = ask(browser, text, is_typed)
+            if found != expected:
+                faults.append(f"asked about {text}: {found}, expected {expected}")
+        # The registry knows this one, and the dossier shows it once it is asked to.
+        if ask_site(browser, "clearing.example", "never") != "checks-out":
+            faults.append(f"with clearing.example the proof says {verdict(browser)}")
+        focused = browser.driver.switch_to.active_element.get_attribute("data-answer")
+        if focused != "never":
+            faults.append(f"the focus is not on the answer that was asked for, but on {focused}")
+        ask(browser, "nobody.example")
+        if ask_site(browser, "nobody.example", "cannot_say") != "checks-out":
+            faults.append(f"with nobody.example the proof says {verdict(browser)}")
+        for width, height in SIZES:
+            browser.resize(width, height)
+            wide = browser.driver.execute_script(
+                "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
+            if wide > 0:
+                faults.append(f"an answer at {width} px: {wide} px too wide")
+            if arguments.shots:
+                browser.driver.save_screenshot(str(arguments.shots / f"proof-asked-{width}.png"))
+        browser.console("/me/proof, asked")
+        browser.accessible("/me/proof, asked")
+        faults += browser.faults
+    with Browser(url, STRANGER, dark=True) as browser:
+        if proof(browser) != "checks-out" or ask(browser, "anybody.example") != {"anybody.example": "nobody"}:
+            faults.append(f"where nothing is on record, nobody received anything: {browser.text()}")
+        browser.accessible("/me/proof of a stranger, asked")
+        faults += browser.faults
+    return faults
+
+
+class Demo:
+    """A demonstration of its own, at a port."""
+
+    def __init__(self, program, port):
+        self.folder = tempfile.TemporaryDirectory()
+        others = {name: value for name, value in os.environ.items() if name not in ("SHARETRAIL_LEDGER", "SHARETRAIL_HOME")}
+        self.process = subprocess.Popen([program, "--json", "demo", "--listen", f"127.0.0.1:{port}"], cwd=self.folder.name,
+                                        env=others | {"TMPDIR": self.folder.name}, text=True, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE)
+        # One JSON object, whose last line is the only one that begins with its brace.
+        for line in self.process.stdout:
+            if line.startswith("}"):
+                return
+        raise SystemExit(f"the demonstration at port {port} did not begin")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+        self.folder.cleanup()
+
+
+def free_port():
+    """One that no other server gets by asking for any: those are above 32767."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def remembered(browser):
+    return browser.driver.execute_script("return Object.keys(localStorage).filter(key => key.startsWith('sharetrail.'))")
+
+
+def check_again(arguments):
+    """A second demonstration in the same browser is a new one, not another ledger; within it, nothing changes unseen."""
+    port = free_port()
+    with Browser(f"http://127.0.0.1:{port}") as browser:
+        runs = []
+        for name in ["first", "second"]:
+            with Demo(arguments.program, port):
+                browser.sign_in(CUSTOMER)
+                if proof(browser) != "checks-out":
+                    return [f"the {name} demonstration's proof says {verdict(browser)}: {browser.text()}"]
+                if DEMO_REMARK not in browser.one(".vf-verdict").text:
+                    browser.fault(f"the card of the verdict does not say that it is a demonstration: {browser.text()}")
+                runs.append(remembered(browser))
+                if name == "second":
+                    faults = changes_within_a_run(browser)
+        if any(len(keys) != 1 or not keys[0].startswith("sharetrail.demo.") for keys in runs) or runs[0] == runs[1]:
+            faults.append(f"one key for each run alone was to be remembered: {runs}")
+        return faults + browser.faults
+
+
+def changes_within_a_run(browser):
+    """What is remembered of this run is compared as anywhere; and without the mark, a new ledger is another ledger."""
+    faults, store = [], browser.driver.execute_script
+    [key] = remembered(browser)
+    if proof(browser) != "checks-out":
+        faults.append(f"the run's second visit says {verdict(browser)}: {browser.text()}")
+    kept = store("return localStorage.getItem(arguments[0])", key)
+    value = json.loads(kept)
+    for shard in value["shards"].values():
+        shard["record"]["root"] = base64.b64encode(bytes(32)).decode()
+    store("localStorage.setItem(arguments[0], arguments[1])", key, json.dumps(value))
+    if proof(browser) != "altered":
+        faults.append(f"the log is not the remembered one, and the proof says {verdict(browser)}: {browser.text()}")
+    # A ledger that was met without the mark is no demonstration's, though the page bears one now.
+    store("localStorage.clear(); localStorage.setItem('sharetrail.proof.' + arguments[0], arguments[1])",
+          key.removeprefix("sharetrail.demo."), json.dumps(value))
+    if proof(browser) != "altered":
+        faults.append(f"the mark hides what is remembered of this ledger: {verdict(browser)}: {browser.text()}")
+    # As on a server that is no demonstration: the mark is taken off before the page's script looks for it.
+    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": (
+        "new MutationObserver(() => document.getElementById('proof')?.removeAttribute('data-demo'))"
+        ".observe(document, {childList: true, subtree: true});")})
+    store("localStorage.clear(); localStorage.setItem('sharetrail.proof.' + '0'.repeat(64), arguments[0])", kept)
+    if proof(browser) != "altered":
+        faults.append(f"another ledger was remembered, and the proof says {verdict(browser)}: {browser.text()}")
+    if DEMO_REMARK in browser.one(".vf-verdict").text:
+        faults.append("without the mark the card of the verdict says that it is a demonstration")
+    return faults
 
 
 def alter(folder, dossier, files):
@@ -394,6 +560,10 @@ def check_offline(arguments):
             said = browser.one("[data-verdict]").get_attribute("data-verdict")
             if said != wanted:
                 browser.fault(f"{name}: {said}, expected {wanted}")
+            if bool(browser.all("#vf-asked")) != (wanted == "checks-out"):
+                browser.fault(f"{name}: who received data is told of a dossier that checks out, and of no other")
+            if browser.all("#vf-asked") and ask(browser, "clearing") != {"clearing.example": "shared"}:
+                browser.fault(f"{name}: the page does not say that clearing.example received data")
         browser.accessible("the self-contained page")
         browser.console("the self-contained page")
         return browser.faults
@@ -441,6 +611,7 @@ def main():
     parser.add_argument("url")
     parser.add_argument("check", choices=checks)
     parser.add_argument("--folder", help="the server's folder, for what is altered on the disk")
+    parser.add_argument("--program", help="what starts a demonstration, for the check `again`")
     parser.add_argument("--shots", type=pathlib.Path, help="where pictures of the pages are put")
     arguments = parser.parse_args()
     if arguments.shots:

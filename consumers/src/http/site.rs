@@ -65,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
+    /// Whether everybody may be anybody here: the server was opened with a [`DemoIssuer`].
+    pub(crate) is_demo: bool,
     /// How browsers reach the server, without a slash at the end; set once it listens.
     pub(crate) url: OnceLock<String>,
     /// One look at how far everything is, at a time.
@@ -72,8 +74,8 @@ pub(crate) struct Parts {
 }
 
 impl Site {
-    /// Puts the parts together. Where to listen, the secret and the demo are the server's affair.
-    pub(crate) fn new(options: HttpOptions) -> Result<Self, ConsumerError> {
+    /// Puts the parts together. Where to listen, the secret and the demo's provider are the server's affair.
+    pub(crate) fn new(options: HttpOptions, is_demo: bool) -> Result<Self, ConsumerError> {
         let HttpOptions {
             ledger,
             vault,
@@ -99,6 +101,7 @@ impl Site {
             trails: Trails::default(),
             streams: Streams::default(),
             metrics,
+            is_demo,
             url: OnceLock::new(),
             look: Arc::new(Semaphore::new(1)),
         })))

@@ -2,7 +2,8 @@
 //!
 //! In scope: what stands around the check, and what is read without it. Out of scope: the check itself, which is
 //! `assets/proof.js` over the verifier's modules. Trust: the page comes from whom it is to check; so it tells how
-//! to check without it, and by whose policy.
+//! to check without it, and by whose policy. The page of a demonstration bears a mark of its run, which is its
+//! ledger's id, as each start makes a ledger; what a browser makes of it stands in `assets/proof.js`.
 
 use axum::Router;
 use axum::extract::State;
@@ -36,10 +37,13 @@ fn answer(site: &Site, PageCustomer(customer): &PageCustomer) -> Response {
         active: Nav::Proof,
         scripts: &SCRIPTS,
     };
-    page(&frame, &content(&site.ledger.id().to_string(), words))
+    page(
+        &frame,
+        &content(&site.ledger.id().to_string(), site.is_demo, words),
+    )
 }
 
-fn content(ledger: &str, words: &Words) -> Markup {
+fn content(ledger: &str, is_demo: bool, words: &Words) -> Markup {
     let texts = words.proof;
     html! {
         div.stack {
@@ -48,7 +52,8 @@ fn content(ledger: &str, words: &Words) -> Markup {
             section.stack aria-labelledby="verdict" {
                 h2.visually-hidden #verdict { (texts.verdict) }
                 noscript { (without_script(texts)) }
-                div #proof data-dossier="/v1/me/dossier" data-policy="/policy" data-ledger=(ledger) {
+                div #proof data-dossier="/v1/me/dossier" data-policy="/policy" data-ledger=(ledger)
+                    data-demo=[is_demo.then_some(ledger)] {
                     p.muted.needs-script { (texts.waiting) }
                 }
             }
@@ -135,7 +140,7 @@ mod tests {
     /// The fault: the script does not find what it is to fill, or a reader without scripts is left with nothing.
     #[test]
     fn the_page_has_what_the_check_needs_and_a_way_without_it() {
-        let main = content("shop.example+1", words::english());
+        let main = content("shop.example+1", false, words::english());
         check_main(&main);
         let html = main.into_string();
         for part in [
@@ -148,5 +153,14 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}");
         }
+    }
+
+    /// The fault: a browser takes a true ledger for a demonstration, and does not miss the one that it remembers; or the
+    /// second demonstration in a browser is told to be altered.
+    #[test]
+    fn only_the_page_of_a_demonstration_bears_the_mark_of_its_run() {
+        let html = |is_demo| content("0a1b", is_demo, words::english()).into_string();
+        assert!(!html(false).contains("data-demo"));
+        assert!(html(true).contains(" data-ledger=\"0a1b\" data-demo=\"0a1b\""));
     }
 }
