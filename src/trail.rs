@@ -164,10 +164,19 @@ fn event(page: &mut Page, date: &str, event: &TrailEvent) {
         page.field(INDENT, name, &value);
     }
     for finding in &event.findings {
-        page.fails(INDENT, &words::finding(finding));
+        page.fails(
+            INDENT,
+            &words::finding(event, finding.corrected_away, &finding.finding),
+        );
+    }
+    if let Some(leaf) = event.corrected_at.last() {
+        page.warns(
+            INDENT,
+            &format!("corrected since, last at leaf {}", number(leaf.0)),
+        );
     }
     if event.failed {
-        page.warns(INDENT, "did not happen, as a later event says");
+        page.warns(INDENT, "did not happen, as another event of its producer says");
     }
 }
 
@@ -226,6 +235,13 @@ fn recipient(page: &mut Page, one: &RecipientSummary) {
             words::dates(one.first, one.last)
         ),
     );
+    if one.corrected_away > 0 {
+        let times = counted(one.corrected_away, "time");
+        page.warns(
+            4,
+            &format!("told {times} first; corrected since to another recipient"),
+        );
+    }
     page.field(4, "what", &words::terms(&one.categories));
     page.field(4, "why", &words::terms(&one.purposes));
     if one.findings > 0 {

@@ -6,6 +6,8 @@
 use sharetrail_consumers::{Finding, NoConsent, TrailEvent, TrailReference};
 use sharetrail_schemas::{Kind, Role, Timestamp, label};
 
+use crate::output::number;
+
 /// The date, in UTC.
 pub(crate) fn date(time: Timestamp) -> String {
     let text = time.to_string();
@@ -159,8 +161,20 @@ fn reference(other: &TrailReference) -> String {
     }
 }
 
-/// What is wrong with an event.
-pub(crate) fn finding(finding: &Finding) -> String {
+/// What is wrong with an event, and whether that is so only as it was told.
+pub(crate) fn finding(event: &TrailEvent, is_corrected_away: bool, finding: &Finding) -> String {
+    let wrong = wrong(finding);
+    match event.corrected_at.last() {
+        _ if !is_corrected_away => wrong,
+        Some(leaf) => format!(
+            "{wrong} (as it was told; corrected since at leaf {})",
+            number(leaf.0)
+        ),
+        None => format!("{wrong} (as it was told; the consent or refusal that decides was corrected since)"),
+    }
+}
+
+fn wrong(finding: &Finding) -> String {
     match finding {
         Finding::BeforeConsent { given } => format!("before consent: given {}", date(*given)),
         Finding::AfterWithdrawal { withdrawn } => {

@@ -11,16 +11,16 @@
 //!   opt-in of the same recipient (or likewise of none) takes it back, and is no consent by itself.
 //! - A no that names a recipient, by refusal or withdrawal, holds until a later yes that names it: a consent or an
 //!   opt-in. A consent to all recipients does not bring that one back.
-//! - A correction of such an event puts its purposes, categories, recipient and notice right, which consent it ends, and
-//!   what a preference is set to; its place stays.
+//! - Each event counts as it was put right (see `corrections`); its place stays.
 //!
 //! In scope: that fold, and what stands in a scope, now or before a moment. Out of scope: categories, showing,
 //! deciding.
-//! Trust: as the trail's; times and references are their producers' word. Order is by time, then by place in the log.
+//! Trust: as the trail's; times and references are their producers' word. Order is by claimed time, then by place in the log.
 
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_schemas::{Kind, Timestamp};
 
+use super::corrections::{Corrected, Corrections};
 use super::decide::DecisionReason;
 use crate::trail::{TrailEvent, TrailReference};
 
@@ -42,16 +42,14 @@ pub(crate) enum Saying {
 }
 
 impl Saying {
-    fn of(event: &TrailEvent, corrections: &[&TrailEvent]) -> Option<Self> {
+    fn of(event: &TrailEvent) -> Option<Self> {
         match event.kind {
             Kind::ConsentGiven => Some(Self::Yes),
             Kind::ConsentRefused => Some(Self::No),
             Kind::ConsentWithdrawn => Some(Self::Withdrawal),
             Kind::ConsentExpired => Some(Self::Expiry),
             Kind::PreferenceChanged => {
-                let right = last_right(event, corrections, |told| told.outcome.as_ref());
-                let (outcome, _) = right?;
-                let outcome = outcome.trim();
+                let outcome = event.outcome.as_deref()?.trim();
                 if outcome.eq_ignore_ascii_case(OPT_OUT) {
                     Some(Self::OptOut)
                 } else if outcome.eq_ignore_ascii_case(OPT_IN) {
@@ -92,8 +90,8 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    fn new(event: &TrailEvent, saying: Saying, corrections: &[&TrailEvent]) -> Self {
-        let mut word = Self {
+    fn new(event: &TrailEvent, saying: Saying) -> Self {
+        Self {
             saying,
             time: event.time,
             name: event.name(),
@@ -102,25 +100,6 @@ impl Word {
             categories: event.categories.clone(),
             notice: event.notice.clone(),
             links: Vec::new(),
-        };
-        for correction in corrections.iter().filter(|one| is_corrected_by(event, one)) {
-            word.correct(correction);
-        }
-        word
-    }
-
-    fn correct(&mut self, right: &TrailEvent) {
-        if !right.purposes.is_empty() {
-            self.purposes.clone_from(&right.purposes);
-        }
-        if !right.categories.is_empty() {
-            self.categories.clone_from(&right.categories);
-        }
-        if let Some(recipient) = &right.recipient {
-            self.recipient = Some(recipient.id.clone());
-        }
-        if right.notice.is_some() {
-            self.notice.clone_from(&right.notice);
         }
     }
 
@@ -141,23 +120,26 @@ impl Word {
 pub(crate) struct Words(Vec<Word>);
 
 impl Words {
-    /// Out of events in any order.
+    /// Out of events in any order, as they were put right.
     pub(crate) fn of(events: &[TrailEvent]) -> Self {
-        let corrections = corrections(events);
-        let mut told: Vec<(&TrailEvent, Saying)> = events
+        Self::put_right(events, &Corrections::among(events))
+    }
+
+    /// Out of events in any order, as these corrections put them right.
+    pub(crate) fn put_right<'a>(events: &'a [TrailEvent], corrections: &Corrections<'a>) -> Self {
+        let mut told: Vec<(Corrected<'_>, Saying)> = events
             .iter()
-            .filter_map(|event| Some((event, Saying::of(event, &corrections)?)))
+            .map(|event| corrections.apply(event))
+            .filter_map(|event| Saying::of(&event).map(|saying| (event, saying)))
             .collect();
         told.sort_by_key(|(event, _)| in_order(event));
-        let words = told
-            .iter()
-            .map(|(event, saying)| Word::new(event, *saying, &corrections));
+        let words = told.iter().map(|(event, saying)| Word::new(event, *saying));
         let mut words = Self(words.collect());
         for (position, (end, saying)) in told.iter().enumerate() {
             if saying.is_an_end()
-                && let Some((reference, from)) = consent_ended(end, &corrections)
+                && let Some((reference, from)) = end.consent_named()
             {
-                let is_meant = |(consent, saying): &(&TrailEvent, Saying)| {
+                let is_meant = |(consent, saying): &(Corrected<'_>, Saying)| {
                     *saying == Saying::Yes && consent.is_named_by(reference, from)
                 };
                 let consents = (0..told.len()).filter(|&other| is_meant(&told[other]));
@@ -197,46 +179,8 @@ impl Words {
     }
 }
 
-/// The events that put others right, in order.
-pub(crate) fn corrections(events: &[TrailEvent]) -> Vec<&TrailEvent> {
-    let mut found: Vec<&TrailEvent> = events
-        .iter()
-        .filter(|event| event.kind == Kind::EventCorrected)
-        .collect();
-    found.sort_by_key(|event| in_order(event));
-    found
-}
-
-/// The consent that an end refers to, as it was told right, and the event that tells so.
-pub(crate) fn consent_ended<'a>(
-    end: &'a TrailEvent,
-    corrections: &[&'a TrailEvent],
-) -> Option<(&'a TrailReference, &'a TrailEvent)> {
-    last_right(end, corrections, |told| told.consent.as_ref())
-}
-
-/// A field of an event as it was put right last, and the event that says so: itself, where it was right.
-fn last_right<'a, T: 'a>(
-    event: &'a TrailEvent,
-    corrections: &[&'a TrailEvent],
-    field: impl Fn(&'a TrailEvent) -> Option<&'a T>,
-) -> Option<(&'a T, &'a TrailEvent)> {
-    let own = field(event).map(|own| (own, event));
-    let mut newest_first = corrections.iter().rev().copied();
-    let right = newest_first.find_map(|one| {
-        let right = field(one)?;
-        is_corrected_by(event, one).then_some((right, one))
-    });
-    right.or(own)
-}
-
-fn is_corrected_by(event: &TrailEvent, correction: &TrailEvent) -> bool {
-    let corrects = correction.corrects.as_ref();
-    corrects.is_some_and(|reference| event.is_named_by(reference, correction))
-}
-
 /// By time; what has the same time, by its place in the log.
-fn in_order(event: &TrailEvent) -> (Timestamp, u32, LeafIndex) {
+pub(super) fn in_order(event: &TrailEvent) -> (Timestamp, u32, LeafIndex) {
     (event.time, event.generation, event.index)
 }
 

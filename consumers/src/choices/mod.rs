@@ -1,7 +1,8 @@
 //! What a customer chose: for which purposes and to which recipients their data may go.
 //!
-//! Choices are folded from the events of a trail, like everything else: consent given, refused, withdrawn and
-//! expired, and preferences. A customer changes one by recording further events, and a service asks before it shares.
+//! Choices are folded from the events of a trail, as their producers put them right (`corrections`): consent given,
+//! refused, withdrawn and expired, and preferences. A customer changes one by recording further events, and a service
+//! asks before it shares.
 //!
 //! In scope: the fold, the choices to show, the answer to a service's question here or at a server, the contents that
 //! change a choice. Out of scope: recording them, showing them, findings about what was shared (see the trail).
@@ -12,6 +13,7 @@
 
 mod authorize;
 mod change;
+mod corrections;
 mod decide;
 mod fold;
 mod remote;
@@ -25,10 +27,11 @@ use utoipa::ToSchema;
 pub use self::authorize::Authorizer;
 pub(crate) use self::change::Draft;
 pub use self::change::{ChoiceChange, ChoiceError, ChoiceOf, Origin};
+pub(crate) use self::corrections::{Corrected, Corrections};
 use self::decide::Basis;
 pub use self::decide::{Authorize, Decision, DecisionReason, Horizon, OwnedQuestion, Question};
 use self::fold::Word;
-pub(crate) use self::fold::{Denial, Said, Scope, Words, consent_ended, corrections};
+pub(crate) use self::fold::{Denial, Said, Scope, Words};
 pub use self::remote::RemoteAuthorizer;
 use crate::trail::{Trail, TrailEvent, TrailRecipient, TrailReference, rests_on_consent, shown_if_any};
 
@@ -112,9 +115,15 @@ impl Choices {
     /// What the customer of this trail chose.
     pub fn of(trail: &Trail) -> Self {
         let basis = Basis::of(trail);
+        let corrections = Corrections::among(&trail.events);
+        let events: Vec<Corrected<'_>> = trail
+            .events
+            .iter()
+            .map(|event| corrections.apply(event))
+            .collect();
         Self {
-            purposes: purposes(trail, basis.words.all()),
-            recipients: recipients(trail, basis.words.all()),
+            purposes: purposes(&events, basis.words.all()),
+            recipients: recipients(&events, basis.words.all()),
             basis,
         }
     }
@@ -135,21 +144,21 @@ struct Flow<'a> {
     rests_on_consent: bool,
 }
 
-fn purposes(trail: &Trail, said: Said<'_>) -> Vec<PurposeChoice> {
-    let flows = flows(trail, said);
+fn purposes(events: &[Corrected<'_>], said: Said<'_>) -> Vec<PurposeChoice> {
+    let flows = flows(events, said);
     let choices = flows.iter().map(|(purpose, flow)| flow.choice(purpose, said));
     choices.collect()
 }
 
-fn recipients(trail: &Trail, said: Said<'_>) -> Vec<RecipientChoice> {
-    let parties = parties(trail, said);
+fn recipients(events: &[Corrected<'_>], said: Said<'_>) -> Vec<RecipientChoice> {
+    let parties = parties(events, said);
     let choices = parties.iter().map(|(id, party)| party.choice(id, said));
     choices.collect()
 }
 
-fn flows<'a>(trail: &'a Trail, said: Said<'a>) -> BTreeMap<&'a str, Flow<'a>> {
+fn flows<'a>(events: &'a [Corrected<'_>], said: Said<'a>) -> BTreeMap<&'a str, Flow<'a>> {
     let mut flows: BTreeMap<&str, Flow<'_>> = BTreeMap::new();
-    for event in trail.events.iter().filter(|event| is_handling(event)) {
+    for event in events.iter().filter(|event| is_handling(event)) {
         for purpose in &event.purposes {
             let flow = flows.entry(purpose).or_default();
             flow.categories
@@ -222,13 +231,13 @@ struct Party<'a> {
     steered: BTreeSet<&'a str>,
 }
 
-fn parties<'a>(trail: &'a Trail, said: Said<'a>) -> BTreeMap<&'a str, Party<'a>> {
+fn parties<'a>(events: &'a [Corrected<'_>], said: Said<'a>) -> BTreeMap<&'a str, Party<'a>> {
     let mut parties: BTreeMap<&str, Party<'_>> = BTreeMap::new();
     let named: BTreeSet<&str> = said
         .words()
         .filter_map(|word| word.recipient.as_deref())
         .collect();
-    for event in &trail.events {
+    for event in events {
         let Some(recipient) = &event.recipient else {
             continue;
         };
@@ -264,7 +273,7 @@ impl<'a> Party<'a> {
         }
     }
 
-    fn receives(&mut self, event: &'a TrailEvent, said: Said<'a>) {
+    fn receives(&mut self, event: &'a Corrected<'_>, said: Said<'a>) {
         self.purposes.extend(event.purposes.iter().map(String::as_str));
         self.categories
             .extend(event.categories.iter().map(String::as_str));
@@ -272,8 +281,8 @@ impl<'a> Party<'a> {
             self.steered.extend(event.purposes.iter().map(String::as_str));
         }
         // What it rests on may have been given for a broader purpose.
-        if let Some(reference) = &event.consent {
-            for (_, consent) in said.consents_named(reference, event) {
+        if let Some((reference, from)) = event.consent_named() {
+            for (_, consent) in said.consents_named(reference, from) {
                 self.steered.extend(consent.purposes.iter().map(String::as_str));
             }
         }

@@ -335,6 +335,50 @@ fn a_corrected_end_ends_what_it_was_to_end() {
     assert_eq!(story.why(MAIL, ADVERTISING), (DecisionReason::Refused, Some(set)));
 }
 
+/// The fault: a producer widens by its correction what a customer told another one.
+#[test]
+fn a_correction_by_somebody_else_changes_nothing() {
+    let mut story = Story::new();
+    let consent = story.given(MARKETING);
+    let right = json!({"corrects": consent, "description": "another box", "purposes": [ADVERTISING]});
+    story.tell("event.corrected", &right);
+    let mut trail = story.trail();
+    trail.events[1].producer = Name::new("other.example").unwrap();
+    let choices = Choices::of(&trail);
+    assert!(decide(&choices, MAIL, MARKETING, &[]).allowed);
+    assert!(!decide(&choices, MAIL, ADVERTISING, &[]).allowed);
+    // Nor one that came after the customer was erased and known anew.
+    let mut trail = story.trail();
+    trail.events[1].generation = 1;
+    assert!(decide(&Choices::of(&trail), MAIL, MARKETING, &[]).allowed);
+}
+
+/// The fault: a customer cannot switch who really received their data, only who was named by mistake.
+#[test]
+fn what_can_be_switched_is_as_it_was_put_right() {
+    let mut story = Story::new();
+    story.shared(ADVERTISING, ADS, Some("eu-gdpr:A6-1-a"));
+    let right = json!({
+        "corrects": "told-1",
+        "description": "it went to the mail house, for its letters",
+        "purposes": [MARKETING],
+        "recipient": recipient(MAIL),
+    });
+    story.tell("event.corrected", &right);
+    let choices = story.choices();
+    let purposes: Vec<&str> = choices.purposes.iter().map(|one| one.purpose.as_str()).collect();
+    assert_eq!(purposes, [MARKETING]);
+    assert_eq!(choices.purposes[0].recipients, [MAIL]);
+    let recipients: Vec<&str> = choices
+        .recipients
+        .iter()
+        .map(|one| one.recipient.id.as_str())
+        .collect();
+    assert_eq!(recipients, [MAIL]);
+    assert_eq!(story.recipient(MAIL, false), 1);
+    assert_eq!(story.choices().recipients[0].state, ChoiceState::Refused);
+}
+
 /// The fault: a customer takes back what was given elsewhere, and a consent that is here is gone by all the same.
 #[test]
 fn a_withdrawal_of_what_is_not_on_record_counts_for_its_purposes() {

@@ -127,13 +127,15 @@ fn table(trail: &Trail, words: &Words) -> csv::Result<Vec<u8>> {
 }
 
 /// The cells of an event, in the order of the columns' names.
-fn row(event: &TrailEvent, words: &Words) -> [String; 29] {
+fn row(event: &TrailEvent, words: &Words) -> [String; 30] {
     let texts = &words.overview.downloads;
     let recipient = event.recipient.as_ref();
     let request = event.request.as_ref();
     let yes_or_no = |yes: bool| (if yes { texts.yes } else { texts.no }).to_owned();
     let text = |field: Option<&String>| field.cloned().unwrap_or_default();
-    let findings: Vec<String> = event.findings.iter().map(|found| finding(found, words)).collect();
+    let findings = event.findings.iter();
+    let findings: Vec<String> = findings.map(|found| finding(event, found, words)).collect();
+    let corrected_at: Vec<String> = event.corrected_at.iter().map(ToString::to_string).collect();
     [
         event.time.to_string(),
         event.kind.to_string(),
@@ -164,6 +166,7 @@ fn row(event: &TrailEvent, words: &Words) -> [String; 29] {
         event.id.clone(),
         event.shard.to_string(),
         event.index.to_string(),
+        corrected_at.join(" "),
     ]
 }
 

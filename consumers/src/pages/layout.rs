@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::assets::{self, Icon, icon};
 use super::words::{self, Words};
 use crate::http::auth::Person;
-use crate::http::problem::{Problem, ProblemKind};
+use crate::http::problem::{Look, Problem, ProblemKind};
 use crate::http::site::Site;
 
 /// Scripts, styles and requests are this host's or none.
@@ -228,12 +228,17 @@ fn foot(active: Nav, words: &Words) -> Markup {
 fn told(problem: &Problem, words: &Words) -> Markup {
     let texts = &words.common.error;
     let (title, advice) = (texts.told)(problem.status().as_u16());
+    let look = problem
+        .look()
+        .map(|look| (look_address(look), (texts.look)(look)));
+    let advice = look.map_or(advice, |(_, (advice, _))| advice);
+    // Of a fault of ours, whoever asks learns nothing that helps; of a change of unknown outcome it is for programs.
+    let has_details = !matches!(problem.kind(), ProblemKind::Failed | ProblemKind::OutcomeUnknown);
     html! {
         div.stack.narrow {
             h1 { (title) }
             p.lead { (advice) }
-            // Of a fault of ours, whoever asks learns nothing that helps.
-            @if problem.kind() != ProblemKind::Failed {
+            @if has_details {
                 p.muted { (texts.details) ": " (problem.detail()) }
                 @if !problem.errors().is_empty() {
                     ul.muted {
@@ -245,9 +250,21 @@ fn told(problem: &Problem, words: &Words) -> Markup {
                 @if problem.kind() == ProblemKind::Unauthenticated {
                     a.btn href="/signin" { (words.common.sign_in) }
                 }
+                @if let Some((address, (_, name))) = look {
+                    a.btn href=(address) { (name) }
+                }
                 a.btn.btn-quiet href="/" { (texts.home) }
             }
         }
+    }
+}
+
+/// The page on which people see whether a change was done.
+fn look_address(look: Look) -> &'static str {
+    match look {
+        Look::Choices => "/me/choices",
+        Look::Requests => "/me/requests",
+        Look::OfficerRequests => "/officer",
     }
 }
 
@@ -355,6 +372,29 @@ pub(super) mod tests {
         let response = PageError(Problem::new(ProblemKind::NotReady, "in a moment")).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(header::RETRY_AFTER));
+    }
+
+    /// The fault: somebody whose choice may be recorded is shown an address for programs, and no way to see it.
+    #[tokio::test]
+    async fn a_change_of_unknown_outcome_leads_to_the_page_where_it_is_seen() {
+        for (look, address) in [
+            (Look::Choices, "/me/choices"),
+            (Look::Requests, "/me/requests"),
+            (Look::OfficerRequests, "/officer"),
+        ] {
+            let problem = Problem::new(ProblemKind::OutcomeUnknown, "look there (GET /v1/me/choices)");
+            let response = PageError(problem.with_look(Some(look))).into_response();
+            assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+            let html = body(response).await;
+            check_page(&html);
+            assert!(
+                html.contains(&format!("<a class=\"btn\" href=\"{address}\">")),
+                "{html}"
+            );
+            assert!(!html.contains("/v1/"), "{html}");
+        }
+        let elsewhere = PageError(Problem::new(ProblemKind::OutcomeUnknown, "look")).into_response();
+        assert!(!body(elsewhere).await.contains("class=\"btn\""));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! view over all customers comes about (`watch`), carrying a decision out (`http::steering`).
 //! Trust: every route asks for an officer. Forms are untrusted; whose request it is and what it is about is looked up.
 
+use std::ops::Range;
+
 use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -19,6 +21,7 @@ use super::parts::{
     FormFault, Pairs, TEXT_CHARACTERS, Tone, csrf_field, day, described_by, fault_of, fault_summary, notice,
     now, parameter, placed, table, value_of, with_status, written,
 };
+use super::sentence::{corrected, corrected_away};
 use super::words::{self, Words};
 use crate::http::auth::{PageOfficer, Person, check_csrf};
 use crate::http::problem::Problem;
@@ -27,6 +30,8 @@ use crate::http::steering::{Decided, decide};
 use crate::requests::RequestState;
 use crate::watch::{Concern, RecipientTotals, WatchedFinding, WatchedRequest};
 
+/// Requests on one page: each is a form, and a browser has to hold them all.
+const REQUESTS_SHOWN: usize = 50;
 /// Findings on one page.
 const FINDINGS_SHOWN: usize = 50;
 
@@ -44,12 +49,15 @@ async fn show_requests(
     RawQuery(query): RawQuery,
 ) -> Result<Response, PageError> {
     let done = parameter(query.as_deref(), "done");
-    requests_page(&site, &officer.person, done.as_deref(), None).await
+    let from = parameter(query.as_deref(), "from").and_then(|from| from.parse::<usize>().ok());
+    let from = from.unwrap_or_default();
+    requests_page(&site, &officer.person, from, done.as_deref(), None).await
 }
 
 async fn requests_page(
     site: &Site,
     person: &Person,
+    from: usize,
     done: Option<&str>,
     wrong: Option<&Wrong>,
 ) -> Result<Response, PageError> {
@@ -60,6 +68,7 @@ async fn requests_page(
     let words = words::english();
     let shown = ToDecide {
         requests: &requests,
+        from,
         progress: site.watch.progress(),
         done,
         wrong,
@@ -110,7 +119,7 @@ async fn answer(
                 decision,
                 faults,
             };
-            let page = requests_page(&site, &officer.person, None, Some(&wrong)).await?;
+            let page = requests_page(&site, &officer.person, 0, None, Some(&wrong)).await?;
             Ok(with_status(StatusCode::UNPROCESSABLE_ENTITY, page))
         }
     }
@@ -184,7 +193,10 @@ impl Decision {
 
 /// The page of requests to decide.
 struct ToDecide<'a> {
+    /// All of them.
     requests: &'a [WatchedRequest],
+    /// How many come before the page that is asked for.
+    from: usize,
     progress: (u64, u64),
     /// What was just done, as the address has it.
     done: Option<&'a str>,
@@ -194,10 +206,25 @@ struct ToDecide<'a> {
 }
 
 impl ToDecide<'_> {
+    /// The requests on this page, as a range of all: those that are asked for; or those around one whose decision was
+    /// wrong; or the first, where there are not that many any more.
+    fn shown(&self) -> Range<usize> {
+        let is_wrong = |one: &WatchedRequest| self.wrong.is_some_and(|wrong| wrong.place == place_of(one));
+        let from = self.requests.iter().position(is_wrong).unwrap_or(self.from);
+        let all = self.requests.len();
+        let from = if from < all {
+            from - from % REQUESTS_SHOWN
+        } else {
+            0
+        };
+        from..all.min(from + REQUESTS_SHOWN)
+    }
+
     /// What stands in `main`.
     fn main(&self, words: &Words) -> Markup {
         let texts = &words.officer.requests;
         let faults = self.wrong.map_or(&[][..], |wrong| wrong.faults.as_slice());
+        let shown = self.shown();
         let done = match self.done {
             Some("closed") => Some((Tone::Good, texts.closed)),
             Some("erasing") => Some((Tone::Good, texts.erasing_now)),
@@ -213,8 +240,27 @@ impl ToDecide<'_> {
                 }
                 (progress(words, self.progress))
                 p.lead { (texts.lead) }
-                @if self.requests.is_empty() { p { (texts.none) } }
-                @for request in self.requests { (self.request(words, request)) }
+                @if self.requests.is_empty() { p { (nothing(words, texts.none, self.progress)) } }
+                @for request in &self.requests[shown.clone()] { (self.request(words, request)) }
+                (self.other_pages(words, &shown))
+            }
+        }
+    }
+
+    /// Which of all these are, and the way to the others, where these are not all.
+    fn other_pages(&self, words: &Words, shown: &Range<usize>) -> Markup {
+        let texts = &words.officer.requests;
+        let all = self.requests.len();
+        let number = |number: usize| words.number(u64::try_from(number).unwrap_or(u64::MAX));
+        html! {
+            @if shown.len() < all {
+                p { ((texts.part)(&number(shown.start + 1), &number(shown.end), &number(all))) }
+                nav.actions aria-label=(texts.pages) {
+                    @if shown.start > 0 { a.btn.btn-quiet href="/officer" { (texts.soonest) } }
+                    @if shown.end < all {
+                        a.btn.btn-quiet href={ "/officer?from=" (shown.end) } { (texts.later) }
+                    }
+                }
             }
         }
     }
@@ -272,7 +318,8 @@ impl ToDecide<'_> {
         html! {
             form.stack method="post" action={ "/officer/requests/" (shard) "/" (index) } {
                 (csrf_field(self.csrf))
-                fieldset.choices id=(decision) tabindex="-1" {
+                fieldset.choices id=(decision) tabindex="-1"
+                    aria-describedby=[is_wrong(&decision).then(|| format!("{decision}-fault"))] {
                     legend { (texts.legend) " " span.visually-hidden { (whose) } }
                     (fault_of(faults, &decision))
                     @for (value, label, is_grant) in [("grant", grant, true), ("refuse", texts.refuse, false)] {
@@ -323,6 +370,24 @@ fn progress(words: &Words, (read, total): (u64, u64)) -> Markup {
     }
 }
 
+/// That there is nothing; or nothing among what is read so far.
+fn nothing(words: &Words, none: &'static str, (read, total): (u64, u64)) -> &'static str {
+    if read < total {
+        words.officer.none_yet
+    } else {
+        none
+    }
+}
+
+/// Which finding it is: shard, index, the concern's name with whether it was corrected away.
+type Cursor = (u32, u64, String);
+
+fn cursor(finding: &WatchedFinding) -> Cursor {
+    let away = if finding.corrected_away { ".away" } else { "" };
+    let mark = format!("{}{away}", finding.concern.name());
+    (finding.shard, finding.index.0, mark)
+}
+
 /// Which findings are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Asked {
@@ -330,8 +395,8 @@ struct Asked {
     kind: String,
     /// The recipient's id; empty for all.
     recipient: String,
-    /// The last one that was shown before: shard, index, the concern's name.
-    after: Option<(u32, u64, String)>,
+    /// The last one that was shown before.
+    after: Option<Cursor>,
 }
 
 impl Asked {
@@ -362,8 +427,8 @@ impl Asked {
         query.append_pair("kind", &self.kind);
         query.append_pair("recipient", &self.recipient);
         if let Some(last) = last {
-            let after = format!("{}.{}.{}", last.shard, last.index, last.concern.name());
-            query.append_pair("after", &after);
+            let (shard, index, mark) = cursor(last);
+            query.append_pair("after", &format!("{shard}.{index}.{mark}"));
         }
         format!("/officer/findings?{}", query.finish())
     }
@@ -383,11 +448,8 @@ impl FindingsPage {
     fn of(all: &[WatchedFinding], asked: &Asked) -> Self {
         let admitted: Vec<&WatchedFinding> = all.iter().filter(|finding| asked.admits(finding)).collect();
         let is_last = |finding: &&WatchedFinding| {
-            let (shard, index, name) = (finding.shard, finding.index.0, finding.concern.name());
-            asked
-                .after
-                .as_ref()
-                .is_some_and(|after| (after.0, after.1, after.2.as_str()) == (shard, index, name))
+            let mut after = asked.after.iter();
+            after.any(|after| after.1 == finding.index.0 && *after == cursor(finding))
         };
         // One that was shown before may be gone by now, with the customer: the list begins anew.
         let before = admitted.iter().rposition(is_last).map_or(0, |last| last + 1);
@@ -430,6 +492,7 @@ async fn show_findings(
 fn findings(words: &Words, found: &FindingsPage, asked: &Asked, read: (u64, u64)) -> Markup {
     let texts = &words.officer.findings;
     let is_filtered = !asked.kind.is_empty() || !asked.recipient.is_empty();
+    let none = if is_filtered { texts.none_fit } else { texts.none };
     html! {
         div.stack {
             h1 { (words.common.navigation.officer_findings) }
@@ -437,7 +500,7 @@ fn findings(words: &Words, found: &FindingsPage, asked: &Asked, read: (u64, u64)
             p.lead { (texts.lead) }
             (finding_filter(words, asked))
             @if found.shown.is_empty() {
-                p { (if is_filtered { texts.none_of_kind } else { texts.none }) }
+                p { (nothing(words, none, read)) }
             } @else {
                 (findings_table(words, found))
             }
@@ -507,23 +570,33 @@ fn finding_row(words: &Words, finding: &WatchedFinding) -> Markup {
         .map_or(name, |&(_, label)| label);
     html! {
         tr {
-            th scope="row" { (sentence(words, &finding.concern)) }
-            td { span.tag.tag-bad { (kind) } }
+            th scope="row" {
+                (sentence(words, &finding.concern))
+                @if finding.corrected_away { " " (corrected_away(&finding.corrected_at, words)) }
+            }
+            td { span.tag.tag-bad[!finding.corrected_away].tag-warn[finding.corrected_away] { (kind) } }
             td {
-                @if let Some(recipient) = &finding.recipient {
-                    (recipient.name) br; code { (recipient.id) }
+                @match &finding.recipient {
+                    Some(recipient) => { (recipient.name) br; code { (recipient.id) } }
+                    None => { (texts.unknown) }
                 }
             }
             td {
                 @match &finding.customer {
                     Some(customer) => { code { (customer) } }
-                    None => { (texts.customer_unknown) }
+                    None => { (texts.unknown) }
                 }
             }
-            td { @if let Some(time) = finding.time { (day(words, time)) } }
+            td {
+                @match finding.time {
+                    Some(time) => { (day(words, time)) }
+                    None => { (texts.unknown) }
+                }
+            }
             td.muted {
                 (placed(words, finding.shard, finding.index)) ", "
                 ((texts.signed_by)(finding.producer.as_str()))
+                @if let Some(corrected) = corrected(&finding.corrected_at, words) { ", " (corrected) }
             }
         }
     }
@@ -579,7 +652,7 @@ fn recipients(words: &Words, totals: &[RecipientTotals], read: (u64, u64)) -> Ma
             (progress(words, read))
             p.lead { (texts.lead) }
             @if totals.is_empty() {
-                p { (texts.none) }
+                p { (nothing(words, texts.none, read)) }
             } @else {
                 (table("recipients-table", texts.caption, &head, &rows))
             }
@@ -598,7 +671,13 @@ fn recipient_row(words: &Words, sums: &RecipientTotals) -> Markup {
             th scope="row" { (sums.name) br; code { (sums.id) } }
             td { ((words.common.role)(sums.role)) }
             td { (words.country(&sums.country)) }
-            td.number { (words.number(sums.disclosures)) }
+            td.number {
+                (words.number(sums.disclosures))
+                @if sums.corrected_away > 0 {
+                    @let times = words.counted(sums.corrected_away, &words.timeline.times);
+                    span.cell-more { ((words.sharing.corrected_away)(&times)) }
+                }
+            }
             td.number { (words.number(sums.customers)) }
             td { (words.days(sums.first, sums.last)) }
             td {

@@ -19,7 +19,7 @@ use super::words::{self, Words, iso_day};
 use crate::http::auth::PageCustomer;
 use crate::http::reading::trail_of;
 use crate::http::site::Site;
-use crate::trail::{Trail, TrailEvent, TrailGeneration};
+use crate::trail::{Received, Trail, TrailEvent, TrailGeneration};
 
 /// How far back "what changed" looks from the newest event.
 const SPAN_SECONDS: i64 = 30 * 86_400;
@@ -128,7 +128,7 @@ fn out_of_order(trail: &Trail, words: &Words) -> Markup {
             @for (event, found) in found.iter().take(SHOWN) {
                 li {
                     a href=(address_of(trail, event)) { (day(words, event.time)) } ": "
-                    (tell(event, words).sentence()) " " b { (finding(found, words)) }
+                    (tell(event, words).sentence()) " " b { (finding(event, found, words)) }
                 }
             }
             @if further > 0 { li { ((texts.further)(further, &words.number(further))) } }
@@ -172,9 +172,11 @@ fn changes(trail: &Trail, words: &Words) -> Markup {
     };
     let since = Timestamp::from_unix(newest.time.seconds().saturating_sub(SPAN_SECONDS));
     let late: Vec<&TrailEvent> = trail.events.iter().filter(|event| event.time > since).collect();
-    let disclosures = late
+    let received = trail.received();
+    let disclosures = received
         .iter()
-        .map(|event| event.disclosures())
+        .filter(|event| event.time > since)
+        .map(Received::disclosures)
         .fold(0, u64::saturating_add);
     let recipients = trail.recipients();
     let first = recipients.iter().filter(|recipient| recipient.first > since);
@@ -444,9 +446,8 @@ mod tests {
     #[test]
     fn what_is_not_in_order_stands_first() {
         let mut late = shared("late", 3, "mail.example", &["pd:Name"]);
-        late.findings = vec![Finding::WithoutConsent {
-            why: NoConsent::Refused,
-        }];
+        let why = NoConsent::Refused;
+        late.findings = vec![Finding::WithoutConsent { why }.into()];
         late.description = Some(MARKUP.to_owned());
         late.recipient.as_mut().unwrap().name = MARKUP.to_owned();
         let html = shown(&trail(vec![late]));
@@ -457,9 +458,8 @@ mod tests {
 
     #[test]
     fn of_many_findings_the_newest_are_told() {
-        let findings = vec![Finding::WithoutConsent {
-            why: NoConsent::NoneOnRecord,
-        }];
+        let why = NoConsent::NoneOnRecord;
+        let findings = vec![Finding::WithoutConsent { why }.into()];
         let events = (1..=8).map(|number| TrailEvent {
             findings: findings.clone(),
             ..shared("x", number, "mail.example", &["pd:Name"])

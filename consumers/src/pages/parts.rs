@@ -291,6 +291,7 @@ pub(super) mod samples {
             disclosure: None,
             corrects: None,
             failed: false,
+            corrected_at: Vec::new(),
             findings: Vec::new(),
             content: String::new(),
         }

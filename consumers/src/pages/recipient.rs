@@ -24,7 +24,7 @@ use crate::http::auth::PageCustomer;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::reading::trail_of;
 use crate::http::site::Site;
-use crate::trail::{Trail, TrailEvent, TrailRecipient};
+use crate::trail::{Received, Trail, TrailRecipient};
 
 pub(super) fn routes() -> Router<Site> {
     Router::new().route("/me/recipients/{id}", get(show))
@@ -60,7 +60,8 @@ struct Known<'a> {
     trail: &'a Trail,
     /// As it was told last; contact and address as they were told last at all.
     recipient: TrailRecipient,
-    disclosures: Vec<&'a TrailEvent>,
+    /// As they were put right; also those that were told to be to it first.
+    disclosures: Vec<Received<'a>>,
     choice: Option<RecipientChoice>,
 }
 
@@ -80,12 +81,12 @@ impl<'a> Known<'a> {
                 ..recipient.clone()
             });
         }
-        let is_its = |event: &&TrailEvent| event.recipient.as_ref().is_some_and(|one| one.id == id);
+        let is_its = |event: &Received<'_>| event.recipient.as_ref().is_some_and(|one| one.id == id);
         let choices = Choices::of(trail).recipients;
         Some(Self {
             trail,
             recipient: told?,
-            disclosures: trail.disclosures().filter(is_its).collect(),
+            disclosures: trail.received().into_iter().filter(is_its).collect(),
             choice: choices.into_iter().find(|choice| choice.recipient.id == id),
         })
     }
@@ -119,14 +120,20 @@ impl<'a> Known<'a> {
 
     fn lead(&self, words: &Words) -> Markup {
         let texts = &words.sharing.recipient;
-        let count = self.disclosures.iter().map(|event| event.disclosures());
-        let count = count.fold(0, u64::saturating_add);
-        let times = words.counted(count, &words.timeline.times);
+        let sum = |count: fn(&Received<'a>) -> u64| {
+            let counts = self.disclosures.iter().map(count);
+            counts.fold(0, u64::saturating_add)
+        };
+        let (count, away) = (sum(Received::disclosures), sum(Received::corrected_away));
+        let times = |count| words.counted(count, &words.timeline.times);
+        let span = self.span().filter(|_| count > 0);
         html! {
-            @match self.span() {
-                Some((first, last)) => { p.lead { ((texts.lead)(&times, &words.days(first, last))) } }
-                None => { p.lead { (texts.lead_none) } }
+            @if let Some((first, last)) = span {
+                p.lead { ((texts.lead)(&times(count), &words.days(first, last))) }
+            } @else if away == 0 {
+                p.lead { (texts.lead_none) }
             }
+            @if away > 0 { p.lead { ((words.sharing.corrected_away)(&times(away))) } }
         }
     }
 
@@ -194,7 +201,7 @@ impl<'a> Known<'a> {
             names.when,
             names.findings,
         ];
-        let received = rows(self.disclosures.iter().copied());
+        let received = rows(self.disclosures.iter());
         let rows = html! { @for row in &received { (received_row(words, row)) } };
         html! {
             section.stack aria-labelledby="received" {
@@ -225,7 +232,7 @@ impl<'a> Known<'a> {
                                     (tell(event, words).markup())
                                 }
                                 @for found in &event.findings {
-                                    p { strong { (finding(found, words)) } }
+                                    p { strong { (finding(event, found, words)) } }
                                 }
                                 p.muted { (place_link(words, self.trail, event)) }
                             }
@@ -239,7 +246,8 @@ impl<'a> Known<'a> {
     /// To whom it passed data on, and from whom it was given data.
     fn onward(&self, words: &Words) -> Markup {
         let texts = &words.sharing.recipient;
-        let all = passed_on(self.trail);
+        let events = self.trail.as_put_right();
+        let all = passed_on(&events);
         let mut given: BTreeMap<&str, (&TrailRecipient, u64)> = BTreeMap::new();
         let mut taken: BTreeMap<&str, (&TrailRecipient, u64)> = BTreeMap::new();
         for told in &all {
@@ -303,7 +311,7 @@ mod tests {
         MARKUP, check_escaped, check_forms, event, reference, shared, time, trail,
     };
     use super::*;
-    use crate::trail::Finding;
+    use crate::trail::{Finding, TrailEvent};
     use sharetrail_schemas::Kind;
 
     fn usual() -> Trail {
@@ -315,7 +323,7 @@ mod tests {
         let mut last = shared("s2", 8, "mail.example", &["pd:Name"]);
         last.legal_basis = Some("eu-gdpr:A6-1-a".to_owned());
         last.safeguard = Some("eu-gdpr:A46-2-c".to_owned());
-        last.findings = vec![Finding::AfterWithdrawal { withdrawn: time(5) }];
+        last.findings = vec![Finding::AfterWithdrawal { withdrawn: time(5) }.into()];
         let onward = TrailEvent {
             onward_of: Some(reference("s1")),
             ..shared("s3", 9, "print.example", &["pd:Name"])

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::layout::{Frame, Nav, page};
 use super::parts::{day, scrolling};
-use super::sentence::{finding, tell};
+use super::sentence::{corrected, finding, tell};
 use super::words::{self, Words};
 use crate::http::auth::Customer;
 use crate::http::site::Site;
@@ -85,7 +85,13 @@ fn table(recipients: &[RecipientSummary], words: &Words) -> Markup {
             tbody {
                 @for one in recipients {
                     tr {
-                        th scope="row" { (one.name) }
+                        th scope="row" {
+                            (one.name)
+                            @if one.corrected_away > 0 {
+                                @let times = words.counted(one.corrected_away, &words.timeline.times);
+                                span.cell-more { ((words.sharing.corrected_away)(&times)) }
+                            }
+                        }
                         td { ((words.common.role)(one.role)) }
                         td { (words.country(&one.country)) }
                         td.number { (words.number(one.disclosures)) }
@@ -103,8 +109,11 @@ fn line(event: &TrailEvent, words: &Words) -> Markup {
         b { (day(words, event.time)) } " "
         (tell(event, words).text(words))
         @if event.failed { " " i { (words.timeline.failed) "." } }
+        @if let Some(corrected) = corrected(&event.corrected_at, words) {
+            " " i { (words::capitalised(&corrected)) "." }
+        }
         @for found in &event.findings {
-            " " strong { (words.common.bad) ": " (finding(found, words)) }
+            " " strong { (words.common.bad) ": " (finding(event, found, words)) }
         }
     }
 }

@@ -6,10 +6,11 @@
 //! escaped.
 
 use maud::{Markup, html};
+use sharetrail_proof::hash::LeafIndex;
 use sharetrail_schemas::Kind;
 
 use super::words::{Words, iso_day};
-use crate::trail::{Finding, TrailEvent, TrailReference};
+use crate::trail::{TrailEvent, TrailFinding, TrailReference};
 
 /// A part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +83,32 @@ impl Telling {
     }
 }
 
-/// What is wrong with an event, in a sentence.
-pub(crate) fn finding(finding: &Finding, words: &Words) -> String {
-    (words.timeline.finding)(finding)
+/// What is wrong with an event, in a sentence; and in another one, that it was so only as it was told.
+pub(crate) fn finding(event: &TrailEvent, found: &TrailFinding, words: &Words) -> String {
+    let sentence = (words.timeline.finding)(&found.finding);
+    if found.corrected_away {
+        let away = corrected_away(&event.corrected_at, words);
+        format!("{sentence} {away}")
+    } else {
+        sentence
+    }
+}
+
+/// That something was so only as it was told.
+pub(crate) fn corrected_away(places: &[LeafIndex], words: &Words) -> String {
+    let last = places.last().map(|leaf| words.number(leaf.0));
+    (words.timeline.corrected_away)(last.as_deref())
+}
+
+/// That an event was put right, and where last.
+pub(crate) fn corrected(places: &[LeafIndex], words: &Words) -> Option<String> {
+    let last = words.number(places.last()?.0);
+    let times = u64::try_from(places.len()).unwrap_or(u64::MAX);
+    if times == 1 {
+        Some((words.timeline.corrected)(&last))
+    } else {
+        Some((words.timeline.corrected_often)(&words.number(times), &last))
+    }
 }
 
 /// A legal basis or a safeguard in plain words; the vocabulary's label where there are none, else as it is.

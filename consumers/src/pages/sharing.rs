@@ -22,7 +22,7 @@ use super::words::{self, Words};
 use crate::http::auth::PageCustomer;
 use crate::http::reading::trail_of;
 use crate::http::site::Site;
-use crate::trail::{Trail, TrailEvent, TrailRecipient, TrailReference};
+use crate::trail::{Received, Trail, TrailEvent, TrailRecipient, TrailReference};
 
 /// How far what is passed on and on is followed back.
 const PASSED_ON_MAX: usize = 32;
@@ -60,10 +60,10 @@ pub(super) struct PassedOn<'a> {
     pub(super) times: u64,
 }
 
-/// What recipients passed on, as disclosures and receipts tell it.
-pub(super) fn passed_on(trail: &Trail) -> Vec<PassedOn<'_>> {
-    let named = Named::among(&trail.events);
-    let told = trail.events.iter().filter_map(|event| {
+/// What recipients passed on, as disclosures and receipts tell it. `events`: as they were put right.
+pub(super) fn passed_on(events: &[TrailEvent]) -> Vec<PassedOn<'_>> {
+    let named = Named::among(events);
+    let told = events.iter().filter_map(|event| {
         let to = event.recipient.as_ref()?;
         let times = named.times(event)?;
         let first = named.received_by(event)?;
@@ -144,7 +144,7 @@ pub(super) struct Row<'a> {
 }
 
 /// What was received, by recipient and kind of data; recipients are named as they were told last.
-pub(super) fn rows<'a>(disclosures: impl Iterator<Item = &'a TrailEvent>) -> Vec<Row<'a>> {
+pub(super) fn rows<'a>(disclosures: impl Iterator<Item = &'a Received<'a>>) -> Vec<Row<'a>> {
     let mut rows: BTreeMap<(&str, &str), Row<'a>> = BTreeMap::new();
     for event in disclosures {
         let Some(recipient) = &event.recipient else {
@@ -185,13 +185,15 @@ struct Receiver<'a> {
     categories: BTreeMap<&'a str, u64>,
     purposes: BTreeSet<&'a str>,
     times: u64,
+    /// How often it was told first, and is not as corrected.
+    corrected_away: u64,
     first: Timestamp,
     last: Timestamp,
     findings: usize,
 }
 
 /// Who received what, whoever received the most first.
-fn receivers<'a>(disclosures: impl Iterator<Item = &'a TrailEvent>) -> Vec<Receiver<'a>> {
+fn receivers<'a>(disclosures: impl Iterator<Item = &'a Received<'a>>) -> Vec<Receiver<'a>> {
     let mut receivers: BTreeMap<&str, Receiver<'a>> = BTreeMap::new();
     for event in disclosures {
         let Some(recipient) = &event.recipient else {
@@ -205,6 +207,7 @@ fn receivers<'a>(disclosures: impl Iterator<Item = &'a TrailEvent>) -> Vec<Recei
                 categories: BTreeMap::new(),
                 purposes: BTreeSet::new(),
                 times: 0,
+                corrected_away: 0,
                 first,
                 last,
                 findings: 0,
@@ -220,6 +223,7 @@ fn receivers<'a>(disclosures: impl Iterator<Item = &'a TrailEvent>) -> Vec<Recei
             .purposes
             .extend(event.purposes.iter().map(String::as_str));
         receiver.times = receiver.times.saturating_add(times);
+        receiver.corrected_away = receiver.corrected_away.saturating_add(event.corrected_away());
         receiver.first = receiver.first.min(first);
         receiver.last = receiver.last.max(last);
         receiver.findings += event.findings.len();
@@ -237,23 +241,34 @@ struct Shared<'a> {
     receivers: Vec<Receiver<'a>>,
     onward: Vec<PassedOn<'a>>,
     /// Disclosures by recipient, whatever the kinds of data, and what is wrong with them.
-    sums: BTreeMap<&'a str, (u64, usize)>,
+    sums: BTreeMap<&'a str, Sum>,
     disclosures: u64,
 }
 
+/// Disclosures to one recipient.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    times: u64,
+    /// How often it was told first, and is not as corrected.
+    corrected_away: u64,
+    findings: usize,
+}
+
 impl<'a> Shared<'a> {
-    fn of(trail: &'a Trail) -> Self {
-        let onward = passed_on(trail);
+    /// `events`: as they were put right.
+    fn of(events: &'a [TrailEvent], received: &'a [Received<'a>]) -> Self {
+        let onward = passed_on(events);
         let mut recipients = BTreeMap::new();
-        let mut sums: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+        let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         let mut disclosures: u64 = 0;
-        for event in trail.disclosures() {
+        for event in received {
             disclosures = disclosures.saturating_add(event.disclosures());
             if let Some(recipient) = &event.recipient {
                 recipients.insert(recipient.id.as_str(), recipient);
-                let (times, findings) = sums.entry(recipient.id.as_str()).or_default();
-                *times = times.saturating_add(event.disclosures());
-                *findings += event.findings.len();
+                let sum = sums.entry(recipient.id.as_str()).or_default();
+                sum.times = sum.times.saturating_add(event.disclosures());
+                sum.corrected_away = sum.corrected_away.saturating_add(event.corrected_away());
+                sum.findings += event.findings.len();
             }
         }
         for told in &onward {
@@ -263,11 +278,11 @@ impl<'a> Shared<'a> {
         }
         let places = onward.iter().map(|told| (told.event.shard, told.event.index));
         let places: BTreeSet<_> = places.collect();
-        let is_direct = |event: &&TrailEvent| !places.contains(&(event.shard, event.index));
+        let is_direct = |event: &&Received<'_>| !places.contains(&(event.shard, event.index));
         Self {
             recipients,
-            direct: rows(trail.disclosures().filter(is_direct)),
-            receivers: receivers(trail.disclosures().filter(is_direct)),
+            direct: rows(received.iter().filter(is_direct)),
+            receivers: receivers(received.iter().filter(is_direct)),
             onward,
             sums,
             disclosures,
@@ -280,7 +295,7 @@ impl<'a> Shared<'a> {
             to: to.to_owned(),
             count,
         };
-        let received = self.direct.iter();
+        let received = self.direct.iter().filter(|row| row.times > 0);
         let onward = self.onward.iter();
         Flows {
             received: received
@@ -296,7 +311,8 @@ impl<'a> Shared<'a> {
 /// What stands in `main`.
 fn sharing(words: &Words, trail: &Trail) -> Markup {
     let texts = words.sharing;
-    let shared = Shared::of(trail);
+    let (events, received) = (trail.as_put_right(), trail.received());
+    let shared = Shared::of(&events, &received);
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     html! {
         div.stack {
@@ -388,13 +404,23 @@ fn direct_table(words: &Words, receivers: &[Receiver<'_>]) -> Markup {
                     }
                 }
                 td { (terms(words, &one.purposes, texts.none_told)) }
-                td.number { (words.number(one.times)) }
+                td.number {
+                    (words.number(one.times))
+                    @if one.corrected_away > 0 {
+                        span.cell-more { (corrected_away(words, one.corrected_away)) }
+                    }
+                }
                 td { (words.days(one.first, one.last)) }
                 td { (findings(words.sharing, words, one.findings)) }
             }
         }
     };
     table("who-has-what", texts.caption, &head, &rows)
+}
+
+/// That it was told so often, and corrected since.
+fn corrected_away(words: &Words, number: u64) -> String {
+    (words.sharing.corrected_away)(&words.counted(number, &words.timeline.times))
 }
 
 /// A recipient, who has a page, and what it is to the company.
@@ -515,10 +541,10 @@ fn boxed(words: &Words, shared: &Shared<'_>, column: usize, node: &Node) -> Mark
         _ => None,
     };
     let sums = recipient.and_then(|recipient| shared.sums.get(recipient.id.as_str()));
-    let findings = sums.map_or(0, |(_, findings)| u64::try_from(*findings).unwrap_or(u64::MAX));
+    let findings = sums.map_or(0, |sum| u64::try_from(sum.findings).unwrap_or(u64::MAX));
     // Who receives several kinds of data at once receives once, though each kind has a band of its own.
     let received = if column == 1 {
-        sums.map(|(times, _)| *times)
+        sums.map(|sum| sum.times)
     } else {
         Some(node.count)
     };
@@ -567,15 +593,15 @@ fn bars(words: &Words, shared: &Shared<'_>) -> Markup {
     let most = shared
         .sums
         .values()
-        .map(|(times, _)| *times)
+        .map(|sum| sum.times)
         .max()
         .unwrap_or_default();
     let mut sorted: Vec<_> = shared.sums.iter().collect();
-    sorted.sort_by_key(|(id, (times, _))| (std::cmp::Reverse(*times), **id));
+    sorted.sort_by_key(|(id, sum)| (std::cmp::Reverse(sum.times), **id));
     let width = |times: u64| (u128::from(times) * 100).div_ceil(u128::from(most.max(1)));
     html! {
         ul.flow-bars aria-label=(words.sharing.picture.bars) {
-            @for (id, (times, found)) in sorted {
+            @for (id, sum) in sorted {
                 @if let Some(recipient) = shared.recipients.get(id) {
                     li {
                         a href={ "/me/recipients/" (recipient.id) } { (recipient.name) }
@@ -586,10 +612,11 @@ fn bars(words: &Words, shared: &Shared<'_>) -> Markup {
                         svg.flow-bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"
                             focusable="false" {
                             rect.flow-bar-all width="100" height="8" {}
-                            rect.flow-bar-own width=(width(*times)) height="8" {}
+                            rect.flow-bar-own width=(width(sum.times)) height="8" {}
                         }
-                        span { (words.counted(*times, &words.timeline.times)) }
-                        @if *found > 0 { " " (findings(words.sharing, words, *found)) }
+                        span { (words.counted(sum.times, &words.timeline.times)) }
+                        @if sum.corrected_away > 0 { " " (corrected_away(words, sum.corrected_away)) }
+                        @if sum.findings > 0 { " " (findings(words.sharing, words, sum.findings)) }
                     }
                 }
             }
@@ -611,7 +638,7 @@ mod tests {
     }
 
     fn pairs(trail: &Trail) -> Vec<(String, String, String, u64)> {
-        passed_on(trail)
+        passed_on(&trail.events)
             .iter()
             .map(|told| {
                 (
@@ -641,7 +668,8 @@ mod tests {
                 (text("a.example"), text("b.example"), text("c.example"), 1),
             ]
         );
-        let shown = Shared::of(&told);
+        let received = told.received();
+        let shown = Shared::of(&told.events, &received);
         let direct: Vec<&str> = shown.direct.iter().map(|row| row.recipient.id.as_str()).collect();
         assert_eq!(direct, ["a.example", "d.example"]);
         assert_eq!(shown.flows().onward.len(), 2);
@@ -675,7 +703,8 @@ mod tests {
             shared("s2", 2, "b.example", &["pd:Name"]),
             shared("s3", 9, "b.example", &[]),
         ]);
-        let found = receivers(told.disclosures());
+        let received = told.received();
+        let found = receivers(received.iter());
         let sums: Vec<_> = found
             .iter()
             .map(|one| (one.recipient.id.as_str(), one.times, one.categories.len()))
@@ -694,7 +723,8 @@ mod tests {
             shared("s2", 9, "a.example", &["pd:Name"]),
             shared("s3", 2, "b.example", &["pd:Name"]),
         ]);
-        let found = rows(told.disclosures());
+        let received = told.received();
+        let found = rows(received.iter());
         let sums: Vec<_> = found
             .iter()
             .map(|row| (row.recipient.id.as_str(), row.category, row.times))
@@ -720,9 +750,8 @@ mod tests {
         if let Some(recipient) = &mut evil.recipient {
             recipient.name = samples::MARKUP.to_owned();
         }
-        evil.findings = vec![Finding::BeforeConsent {
-            given: samples::time(3),
-        }];
+        let given = samples::time(3);
+        evil.findings = vec![Finding::BeforeConsent { given }.into()];
         let html = sharing(words::english(), &trail(vec![evil])).into_string();
         check_escaped(&html);
         assert_eq!(html.matches("<h1").count(), 1);

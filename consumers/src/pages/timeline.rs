@@ -21,7 +21,7 @@ use url::form_urlencoded;
 use super::assets::{Icon, icon};
 use super::layout::{Frame, Nav, error_page, page};
 use super::parts::{Tone, day, notice, placed, places, with_status};
-use super::sentence::{Fact, facts, finding, tell};
+use super::sentence::{Fact, corrected, facts, finding, tell};
 use super::words::{self, Words};
 use crate::http::auth::PageCustomer;
 use crate::http::filter::TrailFilter;
@@ -281,12 +281,18 @@ pub(super) fn headline(event: &TrailEvent, words: &Words) -> Markup {
             (day(words, event.time)) " "
             span.tag { ((texts.kind)(event.kind)) }
             @if event.failed { " " span.tag.tag-warn { (texts.failed) } }
+            @if let Some(corrected) = corrected(&event.corrected_at, words) {
+                " " span.tag.tag-warn { (corrected) }
+            }
         }
         p.event-sentence { (told.markup()) }
         @if let Some(benefit) = &told.benefit {
             p.event-benefit { (icon(Icon::Gift)) span { (texts.benefit) ": " b { (benefit) } } }
         }
-        @for found in &event.findings { (notice(words, Tone::Bad, &html! { (finding(found, words)) })) }
+        @for found in &event.findings {
+            @let tone = if found.corrected_away { Tone::Warn } else { Tone::Bad };
+            (notice(words, tone, &html! { (finding(event, found, words)) }))
+        }
     }
 }
 

@@ -10,18 +10,27 @@
 //! recipient and purpose, and the last word on these was a no. A disclosure that names another legal basis is not
 //! held against them.
 //!
+//! Disclosures are judged twice: with all events as their producers put them right (see [`crate::choices`]), and with all
+//! as they were told. What holds as it was put right is a finding. What holds only as it was told stays one, marked as
+//! corrected away: nobody writes a finding off unseen, by correcting the disclosure or the consent that it rests on. What
+//! held only in between is in the trail, and no finding. What did not happen is judged neither way; that it did not counts
+//! only from the producer that told it.
+//!
 //! In scope: what is sure by the events of the trail alone. Where some of them do not open, nothing is
 //! concluded from what is missing. Out of scope: whether another legal basis would have done; which countries
 //! need a safeguard.
 //! Trust: the times and references are their producers' word.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
+use sharetrail_proof::hash::LeafIndex;
 use sharetrail_schemas::{Kind, Timestamp};
 use utoipa::ToSchema;
 
 use super::event::shown;
-use super::{TrailEvent, Unopened, UnopenedState};
-use crate::choices::{DecisionReason, Denial, Said, Scope, Words, consent_ended, corrections};
+use super::{TrailEvent, TrailReference, Unopened, UnopenedState};
+use crate::choices::{Corrected, Corrections, DecisionReason, Denial, Said, Scope, Words};
 
 /// What is wrong with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -54,6 +63,28 @@ pub enum Finding {
         #[schema(value_type = String, format = DateTime)]
         refused: Timestamp,
     },
+}
+
+/// What is wrong with an event, and whether it is so still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[non_exhaustive]
+pub struct TrailFinding {
+    /// What is wrong.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Whether it is so only with the events as they were told first, and no longer as their producers put them right;
+    /// left out where not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub corrected_away: bool,
+}
+
+impl From<Finding> for TrailFinding {
+    fn from(finding: Finding) -> Self {
+        Self {
+            finding,
+            corrected_away: false,
+        }
+    }
 }
 
 /// Why no consent stood.
@@ -93,28 +124,74 @@ impl Known {
     }
 }
 
-/// Fills in the findings of all events, and which disclosures did not happen.
+/// Fills in the findings of all events, where they were put right, and which disclosures did not happen.
 pub(super) fn judge(events: &mut [TrailEvent], known: Known) {
-    let failures: Vec<&TrailEvent> = events
-        .iter()
-        .filter(|event| event.kind == Kind::DisclosureFailed)
-        .collect();
-    let failed: Vec<bool> = events.iter().map(|event| has_failed(event, &failures)).collect();
-    for (event, failed) in events.iter_mut().zip(failed) {
+    let marks = marks(events);
+    for (event, (failed, corrected_at)) in events.iter_mut().zip(marks) {
         event.failed = failed;
+        event.corrected_at = corrected_at;
     }
-    let consents = Consents::among(events, known == Known::All);
+    let findings = findings(events, known);
+    for (event, found) in events.iter_mut().zip(findings) {
+        event.findings.extend(found);
+    }
+}
+
+/// Whether it failed and where it was put right, event by event.
+fn marks(events: &[TrailEvent]) -> Vec<(bool, Vec<LeafIndex>)> {
+    let corrections = Corrections::among(events);
+    let mut failures: HashMap<&str, Vec<(&TrailReference, &TrailEvent)>> = HashMap::new();
+    for failure in events.iter().filter(|event| event.kind == Kind::DisclosureFailed) {
+        let failure = corrections.apply(failure);
+        if let Some((reference, from)) = failure.reference(|told| told.disclosure.as_ref()) {
+            failures.entry(&reference.id).or_default().push((reference, from));
+        }
+    }
+    let has_failed = |event: &TrailEvent| {
+        let mut named = failures.get(event.id.as_str()).into_iter().flatten();
+        let is_it = |(reference, from): &(&TrailReference, &TrailEvent)| {
+            from.is_by_the_producer_of(event) && event.is_named_by(reference, from)
+        };
+        event.is_disclosure() && named.any(is_it)
+    };
+    events
+        .iter()
+        .map(|event| (has_failed(event), corrections.apply(event).corrected_at()))
+        .collect()
+}
+
+/// What is wrong, event by event: as it was put right, then what was so only as it was told.
+fn findings(events: &[TrailEvent], known: Known) -> Vec<Vec<TrailFinding>> {
+    let corrections = Corrections::among(events);
+    let right = judged(events, &corrections, known);
+    let told = if corrections.is_empty() {
+        right.clone()
+    } else {
+        judged(events, &Corrections::default(), known)
+    };
+    let merge = |(right, told): (Option<Finding>, Option<Finding>)| {
+        let away = told.filter(|told| right != Some(*told));
+        let away = away.map(|finding| TrailFinding {
+            finding,
+            corrected_away: true,
+        });
+        right.map(TrailFinding::from).into_iter().chain(away).collect()
+    };
+    right.into_iter().zip(told).map(merge).collect()
+}
+
+/// What is wrong with each event as these corrections put all of them right.
+fn judged<'a>(events: &'a [TrailEvent], corrections: &Corrections<'a>, known: Known) -> Vec<Option<Finding>> {
+    let right: Vec<Corrected<'_>> = events.iter().map(|event| corrections.apply(event)).collect();
+    let consents = Consents::among(&right, known == Known::All);
     // A word that does not open may have lifted a no.
     let has_a_no = known != Known::Part && events.iter().any(can_say_no);
-    let words = has_a_no.then(|| Words::of(events));
-    let against = |event: &TrailEvent| words.as_ref().and_then(|words| against_choice(words, event));
-    let findings: Vec<Option<Finding>> = events
-        .iter()
-        .map(|event| consents.finding(event).or_else(|| against(event)))
-        .collect();
-    for (event, finding) in events.iter_mut().zip(findings) {
-        event.findings.extend(finding);
-    }
+    let words = has_a_no.then(|| Words::put_right(events, corrections));
+    let finding = |event: &Corrected<'_>| {
+        let against = || words.as_ref().and_then(|words| against_choice(words, event));
+        consents.finding(event).or_else(against)
+    };
+    right.iter().map(finding).collect()
 }
 
 fn can_say_no(event: &TrailEvent) -> bool {
@@ -125,7 +202,7 @@ fn can_say_no(event: &TrailEvent) -> bool {
 }
 
 /// A disclosure that the customer had refused by then: its recipient, or one of its purposes.
-fn against_choice(words: &Words, event: &TrailEvent) -> Option<Finding> {
+fn against_choice(words: &Words, event: &Corrected<'_>) -> Option<Finding> {
     let has_another_basis = !rests_on_consent(event) && event.legal_basis.is_some();
     if event.disclosures() == 0 || has_another_basis {
         return None;
@@ -155,12 +232,12 @@ fn is_a_refusal(denial: &Denial<'_>, event: &TrailEvent) -> bool {
 
 /// Whether the consent that the disclosure names was given after the no. It may be for a broader purpose, and counts as
 /// covering this one.
-fn is_lifted(said: Said<'_>, denial: &Denial<'_>, event: &TrailEvent) -> bool {
-    let Some(reference) = &event.consent else {
+fn is_lifted(said: Said<'_>, denial: &Denial<'_>, event: &Corrected<'_>) -> bool {
+    let Some((reference, from)) = event.consent_named() else {
         return false;
     };
     let recipient = event.recipient.as_ref().map(|recipient| recipient.id.as_str());
-    said.consents_named(reference, event).any(|(position, consent)| {
+    said.consents_named(reference, from).any(|(position, consent)| {
         let fits = match consent.recipient.as_deref() {
             Some(named) => recipient == Some(named),
             None => denial.word.recipient.is_none(),
@@ -169,20 +246,11 @@ fn is_lifted(said: Said<'_>, denial: &Denial<'_>, event: &TrailEvent) -> bool {
     })
 }
 
-fn has_failed(event: &TrailEvent, failures: &[&TrailEvent]) -> bool {
-    let names_it = |failure: &&TrailEvent| {
-        let reference = failure.disclosure.as_ref();
-        reference.is_some_and(|reference| event.is_named_by(reference, failure))
-    };
-    event.is_disclosure() && failures.iter().any(names_it)
-}
-
 /// The events that give, refuse and end consent.
 struct Consents<'a> {
-    given: Vec<&'a TrailEvent>,
-    refused: Vec<&'a TrailEvent>,
-    ended: Vec<&'a TrailEvent>,
-    corrections: Vec<&'a TrailEvent>,
+    given: Vec<&'a Corrected<'a>>,
+    refused: Vec<&'a Corrected<'a>>,
+    ended: Vec<&'a Corrected<'a>>,
     complete: bool,
 }
 
@@ -194,8 +262,8 @@ struct End {
 }
 
 impl<'a> Consents<'a> {
-    fn among(events: &'a [TrailEvent], complete: bool) -> Self {
-        let all = |kinds: &[Kind]| -> Vec<&'a TrailEvent> {
+    fn among(events: &'a [Corrected<'a>], complete: bool) -> Self {
+        let all = |kinds: &[Kind]| -> Vec<&'a Corrected<'a>> {
             events
                 .iter()
                 .filter(|event| kinds.contains(&event.kind))
@@ -205,22 +273,16 @@ impl<'a> Consents<'a> {
             given: all(&[Kind::ConsentGiven]),
             refused: all(&[Kind::ConsentRefused]),
             ended: all(&[Kind::ConsentWithdrawn, Kind::ConsentExpired]),
-            corrections: corrections(events),
             complete,
         }
     }
 
-    fn finding(&self, event: &TrailEvent) -> Option<Finding> {
+    fn finding(&self, event: &Corrected<'_>) -> Option<Finding> {
         if event.disclosures() == 0 || !rests_on_consent(event) {
             return None;
         }
-        let is_named = |other: &TrailEvent| {
-            event
-                .consent
-                .as_ref()
-                .is_some_and(|named| other.is_named_by(named, event))
-        };
-        if event.consent.is_some() {
+        if let Some((named, from)) = event.consent_named() {
+            let is_named = |other: &TrailEvent| other.is_named_by(named, from);
             let consents: Vec<_> = self
                 .given
                 .iter()
@@ -242,7 +304,7 @@ impl<'a> Consents<'a> {
 
     /// The consents that name all purposes of the disclosure. If none of them had been given by then and
     /// others had, all: one of those may be broader.
-    fn that_may_cover(&self, event: &TrailEvent) -> Vec<&'a TrailEvent> {
+    fn that_may_cover(&self, event: &TrailEvent) -> Vec<&'a Corrected<'a>> {
         let covers = |consent: &TrailEvent| {
             event
                 .purposes
@@ -255,15 +317,16 @@ impl<'a> Consents<'a> {
             .copied()
             .filter(|consent| covers(consent))
             .collect();
-        let was_given = |consent: &&TrailEvent| consent.time <= event.span().0;
-        if !covering.iter().any(was_given) && self.given.iter().any(was_given) {
+        let any_was_given =
+            |consents: &[&Corrected<'_>]| consents.iter().any(|consent| consent.time <= event.span().0);
+        if !any_was_given(&covering) && any_was_given(&self.given) {
             return self.given.clone();
         }
         covering
     }
 
     /// What follows if these are the consents that the disclosure can rest on.
-    fn judge(&self, event: &TrailEvent, consents: &[&TrailEvent], refused: bool) -> Option<Finding> {
+    fn judge(&self, event: &TrailEvent, consents: &[&Corrected<'_>], refused: bool) -> Option<Finding> {
         let (first, last) = event.span();
         let standing = consents.iter().filter(|consent| consent.time <= first);
         let ends: Vec<Option<End>> = standing
@@ -292,8 +355,8 @@ impl<'a> Consents<'a> {
     /// How `consent` had ended for the disclosure before `last`, the earliest end of several.
     fn end_of(&self, consent: &TrailEvent, event: &TrailEvent, last: Timestamp) -> Option<End> {
         let ends = self.ended.iter().filter(|end| {
-            let named = consent_ended(end, &self.corrections)
-                .is_some_and(|(reference, from)| consent.is_named_by(reference, from));
+            let named = end.consent_named();
+            let named = named.is_some_and(|(reference, from)| consent.is_named_by(reference, from));
             let is_meant = named && is_for_its_recipient(end, event);
             is_meant && end.time < last && end.time >= consent.time && ends_it(end, consent, event)
         });

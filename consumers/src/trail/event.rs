@@ -15,7 +15,7 @@ use sharetrail_schemas::{
 };
 use utoipa::ToSchema;
 
-use super::Finding;
+use super::TrailFinding;
 
 /// An event that is on record and opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -85,10 +85,14 @@ pub struct TrailEvent {
     pub disclosure: Option<TrailReference>,
     /// The event that is corrected.
     pub corrects: Option<TrailReference>,
-    /// Whether a later event says that this disclosure did not happen.
+    /// Whether another event of its producer says that this disclosure did not happen.
     pub failed: bool,
-    /// What is wrong with it.
-    pub findings: Vec<Finding>,
+    /// Where in the same log its producer put it right, the last word last; empty where nobody did. The fields stay as
+    /// they were told.
+    #[schema(value_type = Vec<u64>)]
+    pub corrected_at: Vec<LeafIndex>,
+    /// What is wrong with it, as it was put right and as it was told.
+    pub findings: Vec<TrailFinding>,
     /// The event's JSON, byte for byte as recorded.
     pub content: String,
 }
@@ -214,6 +218,7 @@ impl TrailEvent {
             disclosure: data.disclosure().map(reference),
             corrects: data.corrects().map(reference),
             failed: false,
+            corrected_at: Vec::new(),
             findings: Vec::new(),
             content: json.to_owned(),
         }
@@ -245,6 +250,12 @@ impl TrailEvent {
         reference.names(&from.source, &self.source, &self.id)
     }
 
+    /// Whether the same producer told both, in one generation of the customer: only then may one take back what the other
+    /// says.
+    pub(crate) fn is_by_the_producer_of(&self, other: &Self) -> bool {
+        (&self.producer, self.generation) == (&other.producer, other.generation)
+    }
+
     /// A reference that names this event wherever it stands.
     pub(crate) fn name(&self) -> TrailReference {
         TrailReference {
@@ -274,7 +285,7 @@ pub(crate) fn same_host(one: &str, other: &str) -> bool {
 }
 
 /// The host of a URI, in lower case, without user and port; nothing where it has none.
-fn host(source: &str) -> Option<String> {
+pub(crate) fn host(source: &str) -> Option<String> {
     let (_, rest) = source.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

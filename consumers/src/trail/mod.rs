@@ -24,10 +24,11 @@ use utoipa::ToSchema;
 
 use self::consent::Known;
 pub(crate) use self::consent::rests_on_consent;
-pub use self::consent::{Finding, NoConsent};
+pub use self::consent::{Finding, NoConsent, TrailFinding};
 use self::event::OnRecord;
 pub use self::event::{TrailEvent, TrailRecipient, TrailReference, TrailRequest, TrailSeries};
-pub(crate) use self::event::{same_host, shown, shown_if_any};
+pub(crate) use self::event::{host, same_host, shown, shown_if_any};
+pub(crate) use self::totals::Received;
 pub use self::totals::{CategorySummary, RecipientSummary, Totals};
 use crate::error::ConsumerError;
 use crate::logs::{Log, Logs, Past, pasts, with_level_index, wrong};

@@ -1,7 +1,12 @@
 //! What an officer should look at: one event, and what is the matter with it.
 //!
+//! An event is judged twice: as its producer put it right (see [`crate::choices`]), and as it was told. So a correction can
+//! bring a finding about, and none ends one unseen: what was the matter only as it was told stays, marked as corrected
+//! away, about the recipient that was told. Every finding says where its event was corrected.
+//!
 //! In scope: judging one customer's trail. Out of scope: all customers together, which parties are registered (whoever
-//! asks says so). Trust: as the trail's. Everything here is derived from contents and stays in memory.
+//! asks says so), consent (the trail has judged it). Trust: as the trail's. Everything here is derived from contents and
+//! stays in memory.
 
 use serde::Serialize;
 use sharetrail_proof::hash::LeafIndex;
@@ -10,6 +15,7 @@ use sharetrail_schemas::{Kind, Timestamp};
 use utoipa::ToSchema;
 
 use super::countries::needs_safeguard;
+use crate::choices::Corrections;
 use crate::trail::{Finding, Trail, TrailEvent, TrailRecipient, Unopened, UnopenedState, shown_if_any};
 
 /// What is the matter.
@@ -74,6 +80,13 @@ pub struct WatchedFinding {
     pub recipient: Option<TrailRecipient>,
     /// What is the matter.
     pub concern: Concern,
+    /// Where in the same log its producer put it right, the last word last; empty where nobody did.
+    #[schema(value_type = Vec<u64>)]
+    pub corrected_at: Vec<LeafIndex>,
+    /// Whether it is the matter only as it was told first, and no longer as it was put right: the event, or the consent
+    /// that it rests on; left out where not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub corrected_away: bool,
 }
 
 /// All that is the matter in one customer's trail. `is_registered`: shard and recipient's id.
@@ -81,24 +94,35 @@ pub(super) fn concerns(
     trail: &Trail,
     is_registered: &mut dyn FnMut(u32, &str) -> bool,
 ) -> Vec<WatchedFinding> {
+    let corrections = Corrections::among(&trail.events);
     let mut found = Vec::new();
     for event in &trail.events {
-        let mut add = |concern| found.push(of_event(&trail.customer, event, concern));
-        for finding in &event.findings {
-            add(Concern::Consent(*finding));
+        let right = corrections.apply(event);
+        let mut add = |concern, corrected_away| {
+            let about: &TrailEvent = if corrected_away { event } else { &right };
+            found.push(WatchedFinding {
+                corrected_away,
+                ..of_event(&trail.customer, about, concern)
+            });
+        };
+        for found in &event.findings {
+            add(Concern::Consent(found.finding), found.corrected_away);
         }
-        if event.disclosures() == 0 {
-            continue;
+        let standing = transfer(&right, is_registered);
+        let away = if event.corrected_at.is_empty() {
+            Vec::new()
+        } else {
+            transfer(event, is_registered)
+        };
+        let away: Vec<Concern> = away
+            .into_iter()
+            .filter(|concern| !standing.contains(concern))
+            .collect();
+        for concern in standing {
+            add(concern, false);
         }
-        if let Some(recipient) = &event.recipient
-            && !is_registered(event.shard, &recipient.id)
-        {
-            let recipient = recipient.id.clone();
-            add(Concern::UnregisteredRecipient { recipient });
-        }
-        if let Some(country) = unguarded(event) {
-            let country = country.to_owned();
-            add(Concern::NoSafeguard { country });
+        for concern in away {
+            add(concern, true);
         }
     }
     let faults = trail
@@ -106,6 +130,25 @@ pub(super) fn concerns(
         .iter()
         .filter(|one| one.state != UnopenedState::Erased);
     found.extend(faults.map(|one| of_unopened(&trail.customer, one)));
+    found
+}
+
+/// What is the matter with where a disclosure went, consent apart.
+fn transfer(event: &TrailEvent, is_registered: &mut dyn FnMut(u32, &str) -> bool) -> Vec<Concern> {
+    if event.disclosures() == 0 {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if let Some(recipient) = &event.recipient
+        && !is_registered(event.shard, &recipient.id)
+    {
+        let recipient = recipient.id.clone();
+        found.push(Concern::UnregisteredRecipient { recipient });
+    }
+    if let Some(country) = unguarded(event) {
+        let country = country.to_owned();
+        found.push(Concern::NoSafeguard { country });
+    }
     found
 }
 
@@ -129,6 +172,8 @@ fn of_event(customer: &str, event: &TrailEvent, concern: Concern) -> WatchedFind
         time: Some(event.time),
         recipient: event.recipient.clone(),
         concern,
+        corrected_at: event.corrected_at.clone(),
+        corrected_away: false,
     }
 }
 
@@ -144,5 +189,7 @@ fn of_unopened(customer: &str, one: &Unopened) -> WatchedFinding {
         concern: Concern::Unreadable {
             reason: one.reason.clone(),
         },
+        corrected_at: Vec::new(),
+        corrected_away: false,
     }
 }

@@ -422,6 +422,8 @@ impl Watch {
                 concern: Concern::Unreadable {
                     reason: reason.to_owned(),
                 },
+                corrected_at: Vec::new(),
+                corrected_away: false,
             });
         }
         Ok(found)
@@ -528,7 +530,7 @@ impl State {
             (
                 one.time.is_some(),
                 std::cmp::Reverse((one.time, place)),
-                one.concern.name(),
+                (one.concern.name(), one.corrected_away),
             )
         });
         view.requests

@@ -1,5 +1,8 @@
 //! Disclosures by recipient, over all customers.
 //!
+//! Made from each customer's own list of recipients ([`Trail::recipients`]), so that officer and customers count the same:
+//! as producers put their events right, with the recipient that was told first listed too.
+//!
 //! In scope: one customer's share of the sums, adding shares up. Out of scope: keeping them. Trust: as the trail's.
 
 use std::collections::BTreeMap;
@@ -26,13 +29,16 @@ pub struct RecipientTotals {
     pub country: String,
     /// Disclosures to it, each of a series counted.
     pub disclosures: u64,
+    /// Disclosures that were told to be to it first, and that their producers corrected to be to somebody else; not among
+    /// `disclosures`.
+    pub corrected_away: u64,
     /// Customers whose data it received.
     pub customers: u64,
-    /// When it first received data.
+    /// When it first received data, or was told to have.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub first: Timestamp,
-    /// When it last received data.
+    /// When it last received data, or was told to have.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub last: Timestamp,
@@ -59,6 +65,7 @@ impl Share {
             (sum.name, sum.role, sum.country) = (ours.name.clone(), ours.role, ours.country.clone());
         }
         sum.disclosures = sum.disclosures.saturating_add(ours.disclosures);
+        sum.corrected_away = sum.corrected_away.saturating_add(ours.corrected_away);
         sum.customers += ours.customers;
         sum.first = sum.first.min(ours.first);
         sum.last = sum.last.max(ours.last);
@@ -75,7 +82,8 @@ pub(super) fn sums(trail: &Trail) -> Vec<Share> {
             role: received.role,
             country: received.country,
             disclosures: received.disclosures,
-            customers: 1,
+            corrected_away: received.corrected_away,
+            customers: u64::from(received.disclosures > 0),
             first: received.first,
             last: received.last,
             registered: false,

@@ -38,6 +38,8 @@ fn found(number: u64, concern: Concern) -> WatchedFinding {
         time: Some(time(3)),
         recipient: Some(recipient("mail.example")),
         concern,
+        corrected_at: Vec::new(),
+        corrected_away: false,
     }
 }
 
@@ -59,8 +61,13 @@ fn fields(decision: &Decision, about: &WatchedRequest) -> Vec<String> {
 }
 
 fn main(requests: &[WatchedRequest], wrong: Option<&Wrong>, done: Option<&str>) -> String {
+    main_from(requests, 0, wrong, done)
+}
+
+fn main_from(requests: &[WatchedRequest], from: usize, wrong: Option<&Wrong>, done: Option<&str>) -> String {
     let shown = ToDecide {
         requests,
+        from,
         progress: (5, 5),
         done,
         wrong,
@@ -145,15 +152,96 @@ fn whoever_is_being_erased_has_no_form() {
     assert!(!main(&[], None, Some(MARKUP)).contains("script"));
 }
 
+/// The fault: a request that nobody can come to, or a decision that was wrong and is not shown again.
+#[test]
+fn pages_of_requests_follow_each_other() {
+    let all: Vec<WatchedRequest> = (0..120).map(|number| watched(number, Right::Access)).collect();
+    let forms = |html: &str| -> Vec<u64> {
+        let addresses = html.split("action=\"/officer/requests/0/").skip(1);
+        let numbers = addresses.filter_map(|rest| rest.split('"').next()?.parse::<u64>().ok());
+        numbers.collect()
+    };
+    let (mut from, mut read) = (0, Vec::new());
+    loop {
+        let html = main_from(&all, from, None, None);
+        read.extend(forms(&html));
+        let mut links = html.split("href=\"/officer?from=").skip(1);
+        let next = links
+            .next()
+            .and_then(|rest| rest.split('"').next()?.parse::<usize>().ok());
+        let Some(next) = next else { break };
+        from = next;
+    }
+    assert_eq!(read, (0..120).collect::<Vec<u64>>());
+    // A page that is gone, and one that begins in between.
+    assert_eq!(forms(&main_from(&all, 5_000, None, None))[0], 0);
+    assert_eq!(forms(&main_from(&all, 70, None, None))[0], 50);
+    let sent = decision(&[]);
+    let wrong = Wrong {
+        place: (0, LeafIndex(115)),
+        faults: sent.check(&all[115]).err().unwrap_or_default(),
+        decision: sent,
+    };
+    let html = main_from(&all, 0, Some(&wrong), None);
+    assert!(html.contains("id=\"decision-0-115-fault\""));
+    assert!(html.contains("aria-describedby=\"decision-0-115-fault\""));
+    assert!(!main(&all[..50], None, None).contains("<nav"), "these are all");
+}
+
+/// The fault: an officer reads that there is nothing, while most is not read yet.
+#[test]
+fn nothing_is_said_to_be_nothing_only_when_all_is_read() {
+    let texts = &words::english().officer;
+    let page = FindingsPage::of(&[], &Asked::default());
+    for (read, is_all) in [((9, 9), true), ((3, 9), false)] {
+        let pages = [
+            findings(words::english(), &page, &Asked::default(), read).into_string(),
+            recipients(words::english(), &[], read).into_string(),
+        ];
+        for (html, none) in pages.iter().zip([texts.findings.none, texts.recipients.none]) {
+            assert_eq!(html.contains(none), is_all, "{html}");
+            assert_eq!(html.contains(texts.none_yet), !is_all, "{html}");
+        }
+    }
+}
+
+/// The fault: an officer compares a finding with the event as it was told first, and thinks one of them wrong.
+#[test]
+fn a_finding_says_that_its_event_was_put_right() {
+    let mut once = unregistered(1);
+    once.corrected_at = vec![LeafIndex(1_009)];
+    let mut twice = unregistered(2);
+    twice.corrected_at = vec![LeafIndex(12), LeafIndex(11)];
+    let shown = |finding: WatchedFinding| {
+        let page = FindingsPage::of(&[finding], &Asked::default());
+        findings(words::english(), &page, &Asked::default(), (9, 9)).into_string()
+    };
+    assert!(shown(once).contains("corrected at leaf 1,009"));
+    assert!(shown(twice).contains("corrected 2 times, the last at leaf 11"));
+    assert!(!shown(unregistered(3)).contains("corrected at leaf"));
+    // What it is no longer, since then, is told apart.
+    let mut away = unregistered(4);
+    away.corrected_at = vec![LeafIndex(9)];
+    assert!(!shown(away.clone()).contains("as it was told; corrected since"));
+    away.corrected_away = true;
+    let html = shown(away);
+    assert!(
+        html.contains("So it is as it was told; corrected since at leaf 9.") && !html.contains("tag-bad")
+    );
+}
+
 /// The fault: a page that leaves one out or shows one twice, also where one event has several findings.
 #[test]
 fn pages_of_findings_follow_each_other() {
     let all: Vec<WatchedFinding> = (0..60)
         .flat_map(|number| {
             let country = "US".to_owned();
+            let mut away = unregistered(number);
+            away.corrected_away = true;
             [
                 found(number, Concern::NoSafeguard { country }),
                 unregistered(number),
+                away,
             ]
         })
         .collect();
@@ -222,6 +310,7 @@ fn recipients_are_summed_and_escaped() {
         role: Role::Processor,
         country: "IE".to_owned(),
         disclosures: 12_345,
+        corrected_away: 3,
         customers: 40,
         first: time(1),
         last: time(9),
@@ -231,6 +320,7 @@ fn recipients_are_summed_and_escaped() {
     let html = recipients(words::english(), &[sums], (1, 1)).into_string();
     check_escaped(&html);
     assert!(html.contains("12,345") && html.contains("Ireland"));
+    assert!(html.contains("Told 3 times first; corrected since to another organisation."));
     assert!(html.contains("recipient=mail.example"));
     assert!(html.contains(words::english().officer.recipients.not_registered));
 }

@@ -5,7 +5,7 @@ use sharetrail_schemas::{Field, Right};
 use super::super::parts::samples::{self, MARKUP, check_escaped, recipient, reference, shared};
 use super::super::words::english;
 use super::*;
-use crate::trail::{NoConsent, TrailRequest, TrailSeries};
+use crate::trail::{Finding, NoConsent, TrailRequest, TrailSeries};
 
 /// An event of a kind with what these fields of it hold.
 fn event(kind: Kind, fields: &[Field]) -> TrailEvent {
@@ -145,6 +145,16 @@ fn laws_that_no_words_are_known_for_are_told_as_they_are() {
 #[test]
 fn findings_are_sentences() {
     let why = NoConsent::Expired;
-    let told = finding(&Finding::WithoutConsent { why }, english());
+    let mut found = TrailFinding::from(Finding::WithoutConsent { why });
+    let mut event = event(Kind::DataShared, &[]);
+    let told = finding(&event, &found, english());
     assert!(told.ends_with('.') && told.contains("ended"));
+    // What was corrected away is told with where.
+    event.corrected_at = vec![LeafIndex(7), LeafIndex(1_009)];
+    assert_eq!(finding(&event, &found, english()), told);
+    found.corrected_away = true;
+    let away = finding(&event, &found, english());
+    assert!(away.starts_with(&told) && away.ends_with("as it was told; corrected since at leaf 1,009."));
+    event.corrected_at.clear();
+    assert!(finding(&event, &found, english()).ends_with("that decides was corrected since."));
 }

@@ -3,7 +3,7 @@
 use super::super::layout::tests::check_main;
 use super::super::parts::samples::{MARKUP, check_escaped, event, shared, trail};
 use super::*;
-use crate::trail::{Finding, Unopened};
+use crate::trail::{Finding, TrailFinding, Unopened};
 
 fn asked(query: &str) -> (Wish, Given) {
     let mut given = Given::of(query);
@@ -120,7 +120,7 @@ fn contents_are_escaped() {
 fn findings_and_what_does_not_open_are_shown() {
     let mut late = shared("late", 9, "mail.example", &["pd:Name"]);
     let withdrawn = "2026-01-05T00:00:00Z".parse().unwrap();
-    late.findings = vec![Finding::AfterWithdrawal { withdrawn }];
+    late.findings = vec![Finding::AfterWithdrawal { withdrawn }.into()];
     let mut told = trail(vec![shared("good", 2, "mail.example", &["pd:Name"]), late]);
     told.unopened.push(Unopened {
         shard: 0,
@@ -135,6 +135,24 @@ fn findings_and_what_does_not_open_are_shown() {
     assert!(html.contains("leaf 12 of shard 0") && html.contains("the seal does not open"));
     let only = shown(&told, "findings=only");
     assert!(only.contains("id=\"event-0-9\"") && !only.contains("id=\"event-0-2\""));
+}
+
+/// The fault: an event was put right, and its page says nothing; or what was wrong with it before is gone.
+#[test]
+fn what_was_corrected_says_so() {
+    let mut once = shared("once", 9, "mail.example", &["pd:Name"]);
+    let withdrawn = "2026-01-05T00:00:00Z".parse().unwrap();
+    let mut away = TrailFinding::from(Finding::AfterWithdrawal { withdrawn });
+    away.corrected_away = true;
+    once.findings = vec![away];
+    once.corrected_at = vec![LeafIndex(1_009)];
+    let html = shown(&trail(vec![once.clone()]), "findings=only");
+    assert!(html.contains("<span class=\"tag tag-warn\">corrected at leaf 1,009</span>"));
+    assert!(html.contains("on 5 January 2026. So it is as it was told; corrected since at leaf 1,009."));
+    assert!(html.contains("notice-warn") && !html.contains("notice-bad"));
+    once.corrected_at.clear();
+    once.findings.clear();
+    assert!(!shown(&trail(vec![once]), "").contains("corrected"));
 }
 
 /// The fault: a consent is named by its id, which says nothing to the customer who gave it.

@@ -6,6 +6,7 @@
 use sharetrail_schemas::{Right, Role};
 
 use super::Forms;
+use crate::http::problem::Look;
 
 /// The texts of the frame and of what all pages share.
 pub(crate) struct Common {
@@ -67,6 +68,8 @@ pub(crate) struct Footer {
 pub(crate) struct Errors {
     /// What it is and what to do, by status.
     pub(crate) told: fn(status: u16) -> (&'static str, &'static str),
+    /// What to do where it is not known whether a change is done, and the name of the way to where one sees it.
+    pub(crate) look: fn(Look) -> (&'static str, &'static str),
     pub(crate) details: &'static str,
     pub(crate) home: &'static str,
 }
@@ -135,6 +138,7 @@ pub(crate) const ENGLISH: Common = Common {
     },
     error: Errors {
         told: english_error,
+        look: english_look,
         details: "In detail",
         home: "Go to the first page",
     },
@@ -270,6 +274,11 @@ fn english_error(status: u16) -> (&'static str, &'static str) {
             "That was a little fast",
             "Too many requests came from you in a short time. Wait a moment and try again.",
         ),
+        504 => (
+            "It is not known yet whether it was done",
+            "What you asked for is on its way. Look in a minute whether it is there, and do it again only if \
+             it is not.",
+        ),
         503 => (
             "Not ready yet",
             "The site is still reading its records, or something it needs is away. Wait a moment and try \
@@ -278,6 +287,27 @@ fn english_error(status: u16) -> (&'static str, &'static str) {
         _ => (
             "Something went wrong here",
             "This is a fault of the site, not yours. What is on record is not touched by it. Try again later.",
+        ),
+    }
+}
+
+fn english_look(look: Look) -> (&'static str, &'static str) {
+    match look {
+        Look::Choices => (
+            "Your choice may be on record by now, or in a moment. Look at your choices in a minute, and choose again \
+             only if they are as they were.",
+            "Look at your choices",
+        ),
+        Look::Requests => (
+            "Your request may be on record by now, or in a moment. Look at your requests in a minute, and ask again \
+             only if this one is not there.",
+            "Look at your requests",
+        ),
+        Look::OfficerRequests => (
+            "Your decision may be on record by now, or in a moment. Look in a minute whether the request is still \
+             open, and decide it again only if it is. If you granted a deletion, and it is granted by then, grant it \
+             once more: only then does the deletion begin.",
+            "Look at the requests",
         ),
     }
 }

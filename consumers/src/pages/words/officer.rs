@@ -11,6 +11,7 @@ use crate::trail::{Finding, NoConsent};
 /// The texts for officers and auditors.
 pub(crate) struct OfficerWords {
     pub(crate) progress: fn(read: &str, total: &str) -> String,
+    pub(crate) none_yet: &'static str,
     pub(crate) requests: DecisionWords,
     pub(crate) findings: FindingWords,
     pub(crate) recipients: TotalsWords,
@@ -21,6 +22,10 @@ pub(crate) struct OfficerWords {
 pub(crate) struct DecisionWords {
     pub(crate) lead: &'static str,
     pub(crate) none: &'static str,
+    pub(crate) part: fn(from: &str, until: &str, total: &str) -> String,
+    pub(crate) soonest: &'static str,
+    pub(crate) later: &'static str,
+    pub(crate) pages: &'static str,
     pub(crate) heading: fn(right: &str, customer: &str) -> String,
     pub(crate) right: fn(Right) -> &'static str,
     pub(crate) asked: &'static str,
@@ -56,7 +61,7 @@ pub(crate) struct DecisionWords {
 pub(crate) struct FindingWords {
     pub(crate) lead: &'static str,
     pub(crate) none: &'static str,
-    pub(crate) none_of_kind: &'static str,
+    pub(crate) none_fit: &'static str,
     pub(crate) filter: &'static str,
     pub(crate) kind_label: &'static str,
     pub(crate) recipient_label: &'static str,
@@ -67,7 +72,8 @@ pub(crate) struct FindingWords {
     pub(crate) kind: &'static str,
     pub(crate) recipient: &'static str,
     pub(crate) customer: &'static str,
-    pub(crate) customer_unknown: &'static str,
+    /// Of a recipient, a customer or a time.
+    pub(crate) unknown: &'static str,
     pub(crate) when: &'static str,
     pub(crate) place: &'static str,
     pub(crate) signed_by: fn(producer: &str) -> String,
@@ -138,9 +144,11 @@ pub(crate) const ENGLISH: OfficerWords = OfficerWords {
     progress: |read, total| {
         format!(
             "The trails are still being read: {read} of {total} entries so far. What is shown here is \
-             right, and not yet all there is. Load the page again in a moment."
+             right, and not yet all there is. Load the page again in a moment. If the numbers stay as they \
+             are, there is a trail that cannot be read: the server’s log says why."
         )
     },
+    none_yet: "Nothing among what has been read so far.",
     requests: REQUESTS,
     findings: FINDINGS,
     recipients: RECIPIENTS,
@@ -151,6 +159,10 @@ const REQUESTS: DecisionWords = DecisionWords {
     lead: "What customers have asked for and nobody has answered yet, the soonest due first. Your answer \
            is recorded in their trail.",
     none: "Nothing waits for an answer.",
+    part: |from, until, total| format!("Requests {from} to {until} of {total}, the soonest due first."),
+    soonest: "Back to those due soonest",
+    later: "Those due later",
+    pages: "More requests",
     heading: |right, customer| format!("{right}: {customer}"),
     right: |right| match right {
         Right::Access => "Access",
@@ -195,9 +207,11 @@ const REQUESTS: DecisionWords = DecisionWords {
 
 const FINDINGS: FindingWords = FindingWords {
     lead: "What does not fit together in the trails of all customers. Nothing here was held back from the \
-           record: a fault is recorded as it happened, and shown as one.",
+           record: a fault is recorded as it happened, and shown as one. An event that its own producer \
+           corrected later is judged both as it was put right and as it was told; what is the matter only \
+           as it was told says so.",
     none: "No findings: nothing in the trails contradicts itself.",
-    none_of_kind: "No findings of this kind.",
+    none_fit: "No finding fits what you asked for.",
     filter: "Show",
     kind_label: "Kind of finding",
     recipient_label: "Recipient (its name in the ledger; empty for all)",
@@ -208,7 +222,7 @@ const FINDINGS: FindingWords = FindingWords {
     kind: "Kind",
     recipient: "Recipient",
     customer: "Customer",
-    customer_unknown: "Not known",
+    unknown: "Not known",
     when: "When",
     place: "Where in the log",
     signed_by: |producer| format!("signed by {producer}"),

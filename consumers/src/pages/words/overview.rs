@@ -105,7 +105,7 @@ pub(crate) struct Downloads {
     pub(crate) report: &'static str,
     pub(crate) report_about: &'static str,
     /// The names of a spreadsheet's columns, in their order.
-    pub(crate) columns: [&'static str; 29],
+    pub(crate) columns: [&'static str; 30],
     pub(crate) yes: &'static str,
     pub(crate) no: &'static str,
     pub(crate) unknown: &'static str,
@@ -291,6 +291,7 @@ pub(crate) const ENGLISH: Overview = Overview {
             "id",
             "shard",
             "index",
+            "corrected_at",
         ],
         yes: "yes",
         no: "no",

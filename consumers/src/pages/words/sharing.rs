@@ -17,6 +17,8 @@ pub(crate) struct Sharing {
     pub(crate) organisations: Forms,
     pub(crate) findings: Forms,
     pub(crate) findings_none: &'static str,
+    /// Of disclosures that were told to be to one recipient and are to another, as corrected.
+    pub(crate) corrected_away: fn(times: &str) -> String,
     pub(crate) picture: PictureWords,
     pub(crate) table: TableWords,
     pub(crate) recipient: RecipientWords,
@@ -104,6 +106,7 @@ pub(crate) const ENGLISH: Sharing = Sharing {
         many: "times not in order",
     },
     findings_none: "Yes",
+    corrected_away: |times| format!("Told {times} first; corrected since to another organisation."),
     picture: PictureWords {
         heading: "Where your data went",
         region: "Picture of where your data went; it can be scrolled sideways",

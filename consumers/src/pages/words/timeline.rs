@@ -28,7 +28,11 @@ pub(crate) struct Timeline {
     pub(crate) benefit: &'static str,
     pub(crate) sold: fn(bool) -> &'static str,
     pub(crate) failed: &'static str,
+    pub(crate) corrected: fn(leaf: &str) -> String,
+    pub(crate) corrected_often: fn(times: &str, leaf: &str) -> String,
     pub(crate) finding: fn(&Finding) -> String,
+    /// After a finding: where its event was corrected last; where it was not, something that it rests on was.
+    pub(crate) corrected_away: fn(leaf: Option<&str>) -> String,
     pub(crate) facts: Facts,
     pub(crate) see: &'static str,
     pub(crate) pointed: fn(kind: &str, day: &str) -> String,
@@ -150,7 +154,15 @@ pub(crate) const ENGLISH: Timeline = Timeline {
         }
     },
     failed: "Did not happen: a later event says so",
+    corrected: |leaf| format!("corrected at leaf {leaf}"),
+    corrected_often: |times, leaf| format!("corrected {times} times, the last at leaf {leaf}"),
     finding: english_finding,
+    corrected_away: |leaf| match leaf {
+        Some(leaf) => format!("So it is as it was told; corrected since at leaf {leaf}."),
+        None => {
+            "So it is as it was told; the consent or refusal that decides was corrected since.".to_owned()
+        }
+    },
     facts: Facts {
         description: "What happened",
         legal_basis: "Legal ground",

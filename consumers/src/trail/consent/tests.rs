@@ -52,7 +52,16 @@ fn check(events: Vec<TrailEvent>, complete: bool, expected: Option<Finding>) {
 }
 
 #[track_caller]
-fn check_known(mut events: Vec<TrailEvent>, known: Known, expected: Option<Finding>) {
+fn check_known(events: Vec<TrailEvent>, known: Known, expected: Option<Finding>) {
+    check_both(events, known, expected.map(TrailFinding::from));
+}
+
+/// The log has the order in which the events are given.
+#[track_caller]
+fn check_both(mut events: Vec<TrailEvent>, known: Known, expected: impl IntoIterator<Item = TrailFinding>) {
+    for (event, index) in events.iter_mut().zip(0..) {
+        event.index = LeafIndex(index);
+    }
     judge(&mut events, known);
     assert_eq!(events[0].findings, expected.into_iter().collect::<Vec<_>>());
     assert!(events[1..].iter().all(|event| event.findings.is_empty()));
@@ -157,6 +166,91 @@ fn a_corrected_withdrawal_counts_as_it_was_put_right() {
     let consent = || given("enrol", 1, "dpv:Marketing");
     check(vec![shared(5, NAMED), consent(), end.clone()], true, None);
     check(vec![shared(5, NAMED), consent(), end, right], true, after);
+}
+
+fn corrected(id: &str, of: &str, data: &str) -> TrailEvent {
+    let data = format!(r#""corrects":"{of}","description":"it was told wrongly",{data}"#);
+    event("event.corrected", id, 9, &data)
+}
+
+fn away(finding: Finding) -> TrailFinding {
+    TrailFinding {
+        finding,
+        corrected_away: true,
+    }
+}
+
+/// The fault: whoever disclosed against the customer's will corrects the disclosure, or the will, and nobody is told.
+#[test]
+fn no_correction_ends_a_finding_unseen() {
+    let after = Finding::AfterWithdrawal { withdrawn: time(3) };
+    let given = || {
+        [
+            given("enrol", 1, "dpv:Marketing"),
+            given("other", 1, "dpv:Marketing"),
+        ]
+    };
+    let told = |right: Option<TrailEvent>| -> Vec<TrailEvent> {
+        let end = ended("consent.withdrawn", 3, "");
+        let all = [shared(5, NAMED)].into_iter().chain(given());
+        all.chain([end]).chain(right).collect()
+    };
+    let check = |right, expected: TrailFinding| check_both(told(right), Known::All, [expected]);
+    check(None, after.into());
+    // Another consent, another time.
+    check(
+        Some(corrected("right", "share", r#""consent":"other""#)),
+        away(after),
+    );
+    let series = r#""series":{"first":"2026-01-02T00:00:00Z","count":2,"last":"2026-01-02T01:00:00Z"}"#;
+    check(Some(corrected("right", "share", series)), away(after));
+    // The withdrawal was of another consent, all at once.
+    check(
+        Some(corrected("right", "end", r#""consent":"other""#)),
+        away(after),
+    );
+    // What stays the same is told once.
+    check(
+        Some(corrected("right", "share", r#""country":"FR""#)),
+        after.into(),
+    );
+    // Wrong as it was told, and otherwise wrong as it was put right.
+    let early = r#""series":{"first":"2025-12-31T00:00:00Z","count":2,"last":"2025-12-31T01:00:00Z"}"#;
+    let before = Finding::BeforeConsent { given: time(1) };
+    check_both(
+        told(Some(corrected("right", "share", early))),
+        Known::All,
+        [before.into(), away(after)],
+    );
+}
+
+/// The fault: whoever has a service token of another producer says that its disclosures did not happen.
+#[test]
+fn only_its_own_producer_says_that_a_disclosure_did_not_happen() {
+    let after = Finding::AfterWithdrawal { withdrawn: time(3) };
+    let failure = || {
+        event(
+            "disclosure.failed",
+            "f",
+            6,
+            r#""disclosure":"share","outcome":"bounced""#,
+        )
+    };
+    let judged = |failure: TrailEvent| {
+        let end = ended("consent.withdrawn", 3, "");
+        let mut events = vec![shared(5, NAMED), given("enrol", 1, "dpv:Marketing"), end, failure];
+        judge(&mut events, Known::All);
+        let share = events.swap_remove(0);
+        (share.disclosures(), share.findings)
+    };
+    assert_eq!(judged(failure()), (0, Vec::new()));
+    let mut foreign = failure();
+    foreign.producer = Name::new("till").unwrap();
+    let mut later = failure();
+    later.generation = 1;
+    for failure in [foreign, later] {
+        assert_eq!(judged(failure), (1, vec![TrailFinding::from(after)]));
+    }
 }
 
 #[test]
