@@ -194,6 +194,7 @@ fn follow(ledger: Ledger, publisher: Weak<Publisher>, content: Vec<u8>, mut pend
     });
     let stopped = || HandsError::Stopped("the server is ending".to_owned());
     Recording {
+        is_taken: true,
         accepted: Box::pin(async move { accepted.await.unwrap_or_else(|_| Err(stopped())) }),
         sealed: Box::pin(async move { sealed.await.unwrap_or_else(|_| Err(stopped())) }),
     }

@@ -1,8 +1,8 @@
 //! `serve`: works on a ledger until told to stop.
 //!
 //! In scope: arguments, notices as they come, projecting and mapping what is sealed, finishing erasures, reading trails for
-//! the officer, ending cleanly. Out of scope: sequencing, leases, answering producers (the engine), answering requests (the
-//! HTTP server).
+//! the officer, renewed certificates, ending cleanly. Out of scope: sequencing, leases, answering producers (the engine),
+//! answering requests (the HTTP server).
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -53,6 +53,8 @@ const MAP_EVERY: Duration = Duration::from_secs(1);
 const ERASE_EVERY: Duration = Duration::from_secs(5);
 /// How often new trails are read for the officer.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the files of TLS have changed.
+const RENEW_EVERY: Duration = Duration::from_mins(1);
 /// How often the same error of a thread is told.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(100);
@@ -124,6 +126,7 @@ pub(crate) fn serve(
             engine: &engine,
             shelf: &shelf,
             watch: &watch,
+            server: &server,
         };
         work(&parts, stop)
     });
@@ -145,15 +148,18 @@ struct Parts<'a> {
     engine: &'a Engine,
     shelf: &'a Shelf,
     watch: &'a Watch,
+    server: &'a HttpServer,
 }
 
-/// Projects, maps, finishes erasures, reads trails for the officer and tends the engine, until told to stop.
+/// Projects, maps, finishes erasures, reads trails for the officer, renews certificates and tends the engine, until told to
+/// stop.
 fn work(parts: &Parts<'_>, stop: &AtomicBool) -> anyhow::Result<()> {
     let Parts {
         ledger,
         engine,
         shelf,
         watch,
+        server,
     } = *parts;
     std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -170,11 +176,18 @@ fn work(parts: &Parts<'_>, stop: &AtomicBool) -> anyhow::Result<()> {
             });
         };
         let look = || repeat("watch", WATCH_EVERY, stop, || Ok(watch.look(stop)?));
+        let renew = || {
+            let mut were_wrong = false;
+            repeat("certificates", RENEW_EVERY, stop, || {
+                renew(server, &mut were_wrong)
+            });
+        };
         let threads = [
             named("projector").spawn_scoped(scope, project),
             named("mapper").spawn_scoped(scope, map),
             named("erasures").spawn_scoped(scope, erase),
             named("watch").spawn_scoped(scope, look),
+            named("certificates").spawn_scoped(scope, renew),
         ];
         let outcome = match threads.iter().find_map(|thread| thread.as_ref().err()) {
             Some(error) => Err(anyhow::anyhow!("cannot start a thread: {error}")),
@@ -301,9 +314,55 @@ fn fold(shelf: &Shelf) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Has the server read the files of TLS again. `were_wrong`: whether they were not good the last time.
+fn renew(server: &HttpServer, were_wrong: &mut bool) -> anyhow::Result<()> {
+    let renewed = server.renew_certificates();
+    if let Some(news) = news_of_files(renewed.as_ref().ok().copied(), were_wrong) {
+        note(news);
+    }
+    renewed.context("the server goes on with what it read before; put right the file that is named here")?;
+    Ok(())
+}
+
+/// What there is to tell of files that were read again. `renewed`: whether they have changed; none where they are not good.
+/// Whoever was told that one is not good is to hear, too, that all is well again, though it was put back as it was.
+fn news_of_files(renewed: Option<bool>, were_wrong: &mut bool) -> Option<&'static str> {
+    let were_wrong = std::mem::replace(were_wrong, renewed.is_none());
+    if renewed? {
+        Some("certificates: they have changed and were read again; whoever connects from now on gets them")
+    } else if were_wrong {
+        Some("certificates: they are good again, and as the server has read them before")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The fault: an operator who put back a bad file is left to believe that it is bad still, or is told each minute that
+    /// all is well.
+    #[test]
+    fn files_of_tls_that_are_good_again_are_told_once() {
+        let mut were_wrong = false;
+        let mut told = |renewed| {
+            let news = news_of_files(renewed, &mut were_wrong);
+            news.map(|news| (news.contains("good again"), news.contains("have changed")))
+        };
+        for (renewed, news) in [
+            (Some(false), None),
+            (None, None),
+            (None, None),
+            (Some(false), Some((true, false))),
+            (Some(false), None),
+            (None, None),
+            (Some(true), Some((false, true))),
+            (Some(false), None),
+        ] {
+            assert_eq!(told(renewed), news, "{renewed:?}");
+        }
+    }
 
     /// The fault: an error that comes again every second, with other numbers, fills the journal; or another one is not told.
     #[test]

@@ -36,7 +36,7 @@ pub use reading::{Disclosure, Reason, never_shared};
 pub use shelf::Shelf;
 pub use trail::{
     CategorySummary, Finding, NoConsent, RecipientSummary, Totals, Trail, TrailCheckpoint, TrailEvent,
-    TrailGeneration, TrailRecipient, TrailReference, TrailRequest, TrailSeries, Unopened, UnopenedState,
-    trail,
+    TrailFinding, TrailGeneration, TrailRecipient, TrailReference, TrailRequest, TrailSeries, Unopened,
+    UnopenedState, trail,
 };
 pub use watch::{Concern, RecipientTotals, Watch, WatchView, WatchedFinding, WatchedRequest};

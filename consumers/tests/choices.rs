@@ -7,19 +7,20 @@ use std::fs;
 use std::sync::Arc;
 use std::thread;
 
-use crate::support::{TestLedger, at, consent, customers, name, shared, story};
 use sharetrail_consumers::choices::{
     Authorizer, ChoiceChange, ChoiceOf, Choices, Decision, DecisionReason, Origin, Question,
 };
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Finding, Shelf, trail};
 use sharetrail_ledger::Engine;
-use sharetrail_producers::{Event, Publisher};
 use sharetrail_schemas::Timestamp;
+
+use crate::support::{
+    HOUSE, SHOP, TestLedger, at, consent, customers, name, record, record_contents, shared, story,
+};
 
 const CUSTOMER: &str = "customer-1";
 const MARKETING: &str = "dpv:Marketing";
-const HOUSE: &str = "mailhouse.example";
 
 fn ask_about(authorizer: &Authorizer, customer: &str) -> Decision {
     let question = Question {
@@ -31,28 +32,11 @@ fn ask_about(authorizer: &Authorizer, customer: &str) -> Decision {
     authorizer.authorize(&question).unwrap()
 }
 
-/// Records contents as the shop; they are sealed then.
-fn record(engine: &Engine, contents: impl IntoIterator<Item = Vec<u8>>) {
-    let mut input = Vec::new();
-    for content in contents {
-        input.extend(content);
-        input.push(b'\n');
-    }
-    let publisher = Publisher::open(engine, &name("shop.example")).unwrap();
-    let summary = publisher.record_lines(&input[..], &|_| ()).unwrap();
-    assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
-    publisher.close().unwrap();
-}
-
-fn built(event: Event) -> Vec<u8> {
-    event.build().unwrap()
-}
-
 /// What `change` records, by the choices as they are on record.
 fn contents(engine: &Engine, shelf: &Shelf, change: &ChoiceChange) -> Vec<Vec<u8>> {
     let projections = shelf.projections().unwrap();
     let told = trail(engine.ledger(), &projections, engine.vault(), CUSTOMER).unwrap();
-    let producer = name("shop.example");
+    let producer = name(SHOP);
     let mut count = told.events.len();
     let mut ids = || {
         count += 1;
@@ -81,7 +65,7 @@ fn a_choice_binds_as_soon_as_it_is_folded() {
             let unknown = ask();
             assert_eq!((unknown.reason, unknown.last), (DecisionReason::NoConsent, None));
 
-            record(engine, [built(consent(CUSTOMER, "consent").time(at(1)))]);
+            record(engine, [consent(CUSTOMER, "consent").time(at(1))]);
             // What is not folded yet is not in the answer, which says so.
             assert_eq!(ask(), unknown);
             shelf.catch_up().unwrap();
@@ -96,11 +80,7 @@ fn a_choice_binds_as_soon_as_it_is_folded() {
             // Other customers' events make it newer, and change nothing else.
             record(
                 engine,
-                customers(40)
-                    .iter()
-                    .skip(2)
-                    .flat_map(|other| story(other))
-                    .map(built),
+                customers(40).iter().skip(2).flat_map(|other| story(other)),
             );
             shelf.catch_up().unwrap();
             let newer = ask();
@@ -111,7 +91,7 @@ fn a_choice_binds_as_soon_as_it_is_folded() {
                 of: ChoiceOf::Purpose(MARKETING.to_owned()),
                 allowed: false,
             };
-            record(engine, contents(engine, &shelf, &off));
+            record_contents(engine, contents(engine, &shelf, &off));
             shelf.catch_up().unwrap();
             let withdrawn = ask();
             assert_eq!(withdrawn.reason, DecisionReason::Withdrawn);
@@ -124,7 +104,7 @@ fn a_choice_binds_as_soon_as_it_is_folded() {
             assert_eq!((erased.reason, erased.last), (DecisionReason::Erased, None));
             let next = engine.vault().label(CUSTOMER, 1);
             assert_eq!(erased.shard, next.shard(3));
-            record(engine, [built(consent(CUSTOMER, "again").time(at(20)))]);
+            record(engine, [consent(CUSTOMER, "again").time(at(20))]);
             shelf.catch_up().unwrap();
             assert!(ask().allowed);
         });
@@ -183,7 +163,7 @@ fn a_share_against_a_choice_is_recorded_and_found() {
             consent(CUSTOMER, "consent").time(at(1)),
             shared(CUSTOMER, "early").time(at(2)),
         ];
-        record(engine, before.map(built));
+        record(engine, before);
         shelf.catch_up().unwrap();
         assert!(ask_about(&authorizer, CUSTOMER).allowed);
         let off = ChoiceChange {
@@ -192,8 +172,8 @@ fn a_share_against_a_choice_is_recorded_and_found() {
         };
         let made = contents(engine, &shelf, &off);
         assert_eq!(made.len(), 1);
-        record(engine, made);
-        record(engine, [built(shared(CUSTOMER, "late").time(at(20_000)))]);
+        record_contents(engine, made);
+        record(engine, [shared(CUSTOMER, "late").time(at(20_000))]);
         shelf.catch_up().unwrap();
         assert_eq!(ask_about(&authorizer, CUSTOMER).reason, DecisionReason::Withdrawn);
         let other = Question {
@@ -205,13 +185,13 @@ fn a_share_against_a_choice_is_recorded_and_found() {
         assert!(authorizer.authorize(&other).unwrap().allowed);
         let projections = shelf.projections().unwrap();
         let told = trail(&ledger, &projections, engine.vault(), CUSTOMER).unwrap();
-        let found: Vec<(&str, &[Finding])> = told
+        let found: Vec<(&str, Finding, bool)> = told
             .events
             .iter()
-            .map(|event| (event.id.as_str(), event.findings.as_slice()))
-            .filter(|(_, findings)| !findings.is_empty())
+            .flat_map(|event| event.findings.iter().map(|found| (event.id.as_str(), found)))
+            .map(|(id, found)| (id, found.finding, found.corrected_away))
             .collect();
         let refused: Timestamp = at(10_000);
-        assert_eq!(found, [("late", &[Finding::AgainstChoice { refused }][..])]);
+        assert_eq!(found, [("late", Finding::AgainstChoice { refused }, false)]);
     });
 }

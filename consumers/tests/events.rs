@@ -3,42 +3,30 @@
 //! In scope: every form of a body, what is refused and how, repeats, receipts, who may. Out of scope: the parts by
 //! themselves (their modules test them), what customers and officers ask.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use crate::support::hands::TestHands;
-use crate::support::{TestLedger, name};
 use data_encoding::BASE64;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use sharetrail_consumers::http::{
-    Hands, HttpOptions, HttpServer, HttpSettings, LimitSettings, OidcSettings, ServiceTokens,
-};
-use sharetrail_consumers::store::StoreKind;
-use sharetrail_consumers::{Shelf, Watch};
+use sharetrail_consumers::Shelf;
+use sharetrail_consumers::http::{HttpServer, HttpSettings, LimitSettings, ServiceTokens};
 use sharetrail_ledger::Ledger;
 use sharetrail_proof::entry::Entry;
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::policy::Policy;
 use sharetrail_proof::tlog_proof::TlogProof;
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const SHOP: &str = "shop.example";
+use crate::support::hands::TestHands;
+use crate::support::http::{Answer, ask, send};
+use crate::support::served::Served;
+use crate::support::tokens::Tokens;
+use crate::support::{HOUSE, SHOP, TestLedger, name};
+
 const CUSTOMER: &str = "customer-42";
-const ISSUER: &str = "https://login.shop.example";
 
 const ONE: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const LINES: &str = "application/x-ndjson";
-
-/// PKCS #8 of an Ed25519 key, up to the key itself (RFC 8410 §7).
-const ED25519_HEAD: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
 
 /// A server at work, with a token of the shop's service. What is dropped first stands first.
 struct Host {
@@ -52,40 +40,30 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        Self::with(|_| HttpSettings::default())
+        Self::with(HttpSettings::default())
     }
 
-    fn with(settings: impl FnOnce(&TestLedger) -> HttpSettings) -> Self {
+    fn with(settings: HttpSettings) -> Self {
         let place = TestLedger::new(1);
-        let ledger = place.open();
-        let hands = TestHands::new(&ledger, &[SHOP]);
-        let vault = Arc::clone(hands.engine.vault());
-        let shelf = Arc::new(Shelf::new(&ledger, StoreKind::Sled));
-        let watch = Watch::new(&ledger, &vault, &shelf);
-        let token = ServiceTokens::add(ledger.root(), &name(SHOP), "till").unwrap();
-        let options = HttpOptions {
-            ledger: ledger.clone(),
-            vault,
-            shelf: Arc::clone(&shelf),
-            watch,
-            hands: Arc::clone(&hands) as Arc<dyn Hands>,
-            settings: settings(&place),
-            listen: ANY_PORT,
-            secret: [8; 32],
-            demo: None,
-        };
-        Self {
-            server: HttpServer::open(options).unwrap(),
+        let Served {
+            server,
             hands,
             shelf,
             ledger,
-            token,
+            ..
+        } = Served::new(&place, settings, None);
+        Self {
+            token: ServiceTokens::add(ledger.root(), &name(SHOP), "till").unwrap(),
+            server,
+            hands,
+            shelf,
+            ledger,
             _place: place,
         }
     }
 
-    fn ask(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        ask(self.server.address(), head, headers, body.as_bytes())
+    fn ask(&self, request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        ask(self.server.address(), request, headers, body.as_bytes())
     }
 
     /// Posts events as the shop's service.
@@ -126,21 +104,11 @@ impl Host {
     }
 }
 
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
 impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
     /// The end of a problem's type, and its status twice.
     #[track_caller]
     fn problem(&self) -> String {
-        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
         let told = self.json();
         assert_eq!(told["status"], self.status);
         let kind = told["type"].as_str().unwrap();
@@ -148,39 +116,6 @@ impl Answer {
             .unwrap()
             .to_owned()
     }
-}
-
-fn ask(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut stream = send(address, head, headers, body);
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines.map(|line| line.split_once(": ").unwrap());
-    Answer {
-        status,
-        headers: headers
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect(),
-        body: bytes[end + 4..].to_vec(),
-    }
-}
-
-fn send(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let mut lines = String::new();
-    for (name, value) in headers {
-        lines.extend([name, ": ", value, "\r\n"]);
-    }
-    let head = format!(
-        "{head} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{lines}\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-    stream
 }
 
 /// An event in a spelling of its own.
@@ -257,8 +192,7 @@ fn a_receipt_verifies_against_the_policy() {
     let entry = BASE64.decode(text("entry").as_bytes()).unwrap();
     let address = host.server.address();
     assert_eq!(text("policy"), format!("http://{address}/policy"));
-    let policy = ask(address, "GET /policy", &[], b"");
-    let policy: Policy = String::from_utf8(policy.body).unwrap().parse().unwrap();
+    let policy: Policy = ask(address, "GET /policy", &[], b"").text().parse().unwrap();
     proof.verify(&entry, &policy).unwrap();
     assert_eq!(proof.checkpoint.lines().next(), Some(text("origin").as_str()));
     assert_eq!(
@@ -407,7 +341,7 @@ fn what_is_no_request_of_events_is_told_apart() {
     let key = host.post_with("", &[json, ("Idempotency-Key", "a b")], good);
     assert_eq!(key.problem(), "bad-request");
     let other = host.ask("DELETE /v1/events", &[], "");
-    assert_eq!((other.status, other.headers["allow"].as_str()), (405, "POST"));
+    assert_eq!((other.status, other.header("allow")), (405, Some("POST")));
 }
 
 #[test]
@@ -416,7 +350,7 @@ fn requests_have_a_size() {
         body_bytes: 100_000,
         ..LimitSettings::default()
     };
-    let host = Host::with(|_| HttpSettings {
+    let host = Host::with(HttpSettings {
         limits,
         ..HttpSettings::default()
     });
@@ -464,8 +398,8 @@ fn the_same_key_gets_the_same_answer() {
     assert_eq!((first.status, again.status), (202, 202));
     assert_eq!(first.body, again.body);
     assert_eq!(again.json()["events"][0]["state"], "accepted");
-    assert_eq!(again.headers["idempotency-replayed"], "true");
-    assert!(!first.headers.contains_key("idempotency-replayed"));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(first.header("idempotency-replayed"), None);
     for (query, body) in [("", event("2")), ("?wait=sealed", event("1"))] {
         assert_eq!(post("k-1", query, &body).problem(), "idempotency-key-reused");
     }
@@ -473,8 +407,8 @@ fn the_same_key_gets_the_same_answer() {
     let repeated = post("k-2", "", "{}");
     assert_eq!((refused.status, repeated.status), (422, 422));
     assert_eq!(refused.body, repeated.body);
-    assert_eq!(repeated.headers["content-type"], "application/problem+json");
-    assert_eq!(repeated.headers["idempotency-replayed"], "true");
+    assert_eq!(repeated.header("content-type"), Some("application/problem+json"));
+    assert_eq!(repeated.header("idempotency-replayed"), Some("true"));
 }
 
 /// The fault: a request whose sender went away keeps its key for ever, or is done twice.
@@ -511,44 +445,17 @@ fn a_request_goes_on_when_its_sender_has_gone() {
     );
 }
 
-fn signing_key() -> EncodingKey {
-    EncodingKey::from_ed_der(&[&ED25519_HEAD[..], &[7; 32]].concat())
-}
-
-/// A token of the provider.
-fn person(roles: &[&str]) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({
-        "iss": ISSUER, "aud": "sharetrail", "sub": CUSTOMER, "iat": since, "exp": since + 600, "roles": roles,
-    });
-    let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = Some("one".into());
-    encode(&header, &claims, &signing_key()).unwrap()
-}
-
-fn with_sign_in(place: &TestLedger) -> HttpSettings {
-    let mut key = Jwk::from_encoding_key(&signing_key(), Algorithm::EdDSA).unwrap();
-    key.common.key_id = Some("one".into());
-    let path = place.root.join("jwks.json");
-    std::fs::write(&path, json!({ "keys": [key] }).to_string()).unwrap();
-    HttpSettings {
-        oidc: Some(OidcSettings {
-            jwks_file: Some(path),
-            officer_claim: Some("roles".into()),
-            officer_value: Some("privacy-officer".into()),
-            ..OidcSettings::new(ISSUER, "sharetrail")
-        }),
-        ..HttpSettings::default()
-    }
-}
-
 /// The fault: somebody who is no service records in a producer's name, or asks what a customer chose.
 #[test]
 fn nobody_but_a_service_may() {
-    let host = Host::with(with_sign_in);
+    let tokens = Tokens::new();
+    let host = Host::with(HttpSettings {
+        oidc: Some(tokens.settings()),
+        ..HttpSettings::default()
+    });
     let leaves = host.leaves();
     let stolen = format!("st_{}", "A".repeat(43));
-    let (customer, officer) = (person(&[]), person(&["privacy-officer"]));
+    let (customer, officer) = (tokens.customer(CUSTOMER), tokens.officer());
     let revoked = ServiceTokens::add(host.ledger.root(), &name(SHOP), "old").unwrap();
     ServiceTokens::revoke(host.ledger.root(), "old").unwrap();
     let shown = [
@@ -577,7 +484,7 @@ fn nobody_but_a_service_may() {
                 "forbidden"
             };
             assert_eq!(answer.problem(), kind);
-            assert_eq!(answer.headers.contains_key("www-authenticate"), *status == 401);
+            assert_eq!(answer.header("www-authenticate").is_some(), *status == 401);
         }
     }
     assert_eq!(host.leaves(), leaves);
@@ -609,15 +516,15 @@ fn a_service_asks_before_it_shares() {
     let host = Host::new();
     let asked = json!({
         "customer": CUSTOMER,
-        "recipient": "mailhouse.example",
+        "recipient": HOUSE,
         "purpose": "dpv:Marketing",
         "categories": ["pd:Name"],
     });
     let decided = |asked: &Value| {
         let answer = host.authorize(asked);
         assert_eq!(
-            (answer.status, answer.headers["cache-control"].as_str()),
-            (200, "no-store")
+            (answer.status, answer.header("cache-control")),
+            (200, Some("no-store"))
         );
         answer.json()
     };

@@ -1,33 +1,29 @@
 //! The server of a host, asked over real sockets.
 //!
-//! In scope: files as they lie, what is not there, who is let in, many connections, the limits, TLS. Out of scope: the
-//! client that hosts use (`peer`), what the API and the pages say.
+//! In scope: files as they lie, what is not there, who is let in, many connections, the limits, which server says that it is a
+//! demonstration. Out of scope: the client that hosts use (`peer`), what the API and the pages say else, TLS (`tls`).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::hands::TestHands;
-use crate::support::{TestLedger, customers, files_below, name, story};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+use sharetrail_consumers::ConsumerError;
 use sharetrail_consumers::http::{
-    HttpOptions, HttpServer, HttpSettings, LimitSettings, ServiceTokens, TlsSettings,
+    DemoIssuer, HttpServer, HttpSettings, LimitSettings, OidcSettings, ServiceTokens,
 };
-use sharetrail_consumers::store::StoreKind;
-use sharetrail_consumers::{ConsumerError, Shelf, Watch};
 use sharetrail_ledger::host::peer::{PeerKey, minute_now};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::tiles::FULL_WIDTH;
 
+use crate::support::http::{Answer, ask, send_raw};
+use crate::support::served::Served;
+use crate::support::tokens::Tokens;
+use crate::support::{ANY_PORT, SHOP, TestLedger, customers, files_below, name, story};
+
 const SECRET: [u8; 32] = [8; 32];
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A ledger of one shard with a full tile and more, and the server of its host.
 struct Host {
@@ -44,53 +40,16 @@ impl Host {
     }
 
     fn get(&self, path: &str) -> Answer {
-        ask(self.server.address(), "GET", path, None)
+        self.ask("GET", path, &[])
     }
 
     fn get_with(&self, path: &str, authorization: &str) -> Answer {
-        ask(self.server.address(), "GET", path, Some(authorization))
+        self.ask("GET", path, &[("Authorization", authorization)])
     }
-}
 
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-/// Sends a request with this very path.
-fn ask(address: SocketAddr, method: &str, path: &str, authorization: Option<&str>) -> Answer {
-    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n"));
-    send(address, method, path, &authorization.unwrap_or_default(), b"")
-}
-
-/// Sends a request with these lines in its head.
-fn send(address: SocketAddr, method: &str, path: &str, lines: &str, body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    stream.write_all(head(method, path, lines).as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    parse(&bytes)
-}
-
-fn head(method: &str, path: &str, lines: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n{lines}\r\n")
-}
-
-fn parse(bytes: &[u8]) -> Answer {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines.map(|line| line.split_once(": ").unwrap());
-    Answer {
-        status,
-        headers: headers
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect(),
-        body: bytes[end + 4..].to_vec(),
+    /// Sends a request with this very path.
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(self.server.address(), &format!("{method} {path}"), headers, b"")
     }
 }
 
@@ -119,12 +78,10 @@ fn served(host: &Host, tree: &str) -> (usize, usize) {
             (200, &fs::read(&path).unwrap()),
             "{name}"
         );
-        let (content, caching) = (&answer.headers["content-type"], &answer.headers["cache-control"]);
+        let [content, caching] =
+            ["content-type", "cache-control"].map(|header| answer.header(header).unwrap());
         if name == "checkpoint" {
-            assert_eq!(
-                (content.as_str(), caching.as_str()),
-                ("text/plain; charset=utf-8", "no-cache")
-            );
+            assert_eq!((content, caching), ("text/plain; charset=utf-8", "no-cache"));
             continue;
         }
         assert_eq!(content, "application/octet-stream");
@@ -200,8 +157,7 @@ fn what_is_no_file_of_a_tree_is_not_there() {
     }
     let long = format!("/log/0/tile/0/{}000", "x000/".repeat(2_000));
     assert_eq!(host.get(&long).status, 404);
-    let posted = ask(host.server.address(), "POST", "/log/0/checkpoint", None);
-    assert_eq!(posted.status, 405);
+    assert_eq!(host.ask("POST", "/log/0/checkpoint", &[]).status, 405);
 }
 
 /// The fault: a tile is served while it is being written, and a cache keeps half of it for a year.
@@ -247,8 +203,8 @@ fn a_host_that_knows_the_secret_gets_leaves() {
             (200, true),
             "{from}"
         );
-        assert_eq!(answer.headers["sharetrail-size"], size.to_string());
-        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.header("sharetrail-size"), Some(size.to_string().as_str()));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
 }
 
@@ -274,7 +230,7 @@ fn nobody_else_gets_leaves() {
     for authorization in refused {
         let answer = host.get_with(path, &authorization);
         assert_eq!(answer.status, 401, "{authorization}");
-        assert!(answer.headers.contains_key("www-authenticate"));
+        assert!(answer.header("www-authenticate").is_some());
         assert_eq!(answer.body, b"");
     }
     assert_eq!(host.get(path).status, 401);
@@ -350,7 +306,7 @@ fn a_port_that_is_taken_is_told_and_one_that_was_left_is_free() {
     let server = HttpServer::start(&place.open(), ANY_PORT, SECRET).unwrap();
     let address = server.address();
     let open = TcpStream::connect(address).unwrap();
-    assert_eq!(ask(address, "GET", "/healthz", None).status, 200);
+    assert_eq!(ask(address, "GET /healthz", &[], b"").status, 200);
     server.stop();
     assert!(TcpStream::connect(address).is_err());
     drop(open);
@@ -364,46 +320,22 @@ struct Whole {
 
 impl Whole {
     fn new(limits: LimitSettings) -> Self {
-        Self::with(HttpSettings {
+        let settings = HttpSettings {
             limits,
             ..HttpSettings::default()
-        })
-    }
-
-    fn with(settings: HttpSettings) -> Self {
+        };
         let place = TestLedger::new(1);
         place.record(customers(80).iter().flat_map(|customer| story(customer)));
-        let ledger = place.open();
-        let hands = TestHands::new(&ledger, &["shop.example"]);
-        let vault = Arc::clone(hands.engine.vault());
-        let shelf = Arc::new(Shelf::new(&ledger, StoreKind::Sled));
-        let options = HttpOptions {
-            watch: Watch::new(&ledger, &vault, &shelf),
-            ledger,
-            vault,
-            shelf,
-            hands,
-            settings,
-            listen: ANY_PORT,
-            secret: SECRET,
-            demo: None,
-        };
-        let server = HttpServer::open(options).unwrap();
+        let Served { server, .. } = Served::new(&place, settings, None);
         Self { server, place }
     }
 
     fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, "")
+        self.ask("GET", path, &[])
     }
 
-    fn ask(&self, method: &str, path: &str, lines: &str) -> Answer {
-        send(self.server.address(), method, path, lines, b"")
-    }
-
-    /// The line with which a service shows that it may record for the shop.
-    fn token(&self) -> String {
-        let token = ServiceTokens::add(&self.place.root, &name("shop.example"), "test").unwrap();
-        format!("Authorization: Bearer {token}\r\n")
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(self.server.address(), &format!("{method} {path}"), headers, b"")
     }
 }
 
@@ -418,13 +350,12 @@ fn what_is_not_there_is_told_in_a_form_that_is_read() {
     });
     for path in trees.chain(["/v1", "/v1/", "/v1/nothing", "/v1/me/trail/../nothing"]) {
         let answer = host.get(path);
-        let content = answer.headers["content-type"].as_str();
         assert_eq!(
-            (answer.status, content),
-            (404, "application/problem+json"),
+            (answer.status, answer.header("content-type")),
+            (404, Some("application/problem+json")),
             "{path}"
         );
-        let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let problem = answer.json();
         assert_eq!(problem["type"], "https://sharetrail.org/problems/not-found");
         assert_eq!(problem["status"], 404);
     }
@@ -437,7 +368,10 @@ fn what_is_not_there_is_told_in_a_form_that_is_read() {
     ] {
         let answer = host.get(path);
         assert_eq!(answer.status, 404, "{path}");
-        assert!(answer.headers["content-type"].starts_with("text/html"), "{path}");
+        assert!(
+            answer.header("content-type").unwrap().starts_with("text/html"),
+            "{path}"
+        );
     }
 }
 
@@ -454,11 +388,11 @@ fn every_answer_has_a_number_and_says_what_browsers_may_do() {
         "/v1/me/trail",
     ] {
         let answer = host.get(path);
-        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(answer.headers["x-frame-options"], "DENY", "{path}");
-        assert!(answer.headers.contains_key("referrer-policy"), "{path}");
-        assert!(answer.headers.contains_key("cache-control"), "{path}");
-        numbers.push(answer.headers["x-request-id"].clone());
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{path}");
+        assert!(answer.header("referrer-policy").is_some(), "{path}");
+        assert!(answer.header("cache-control").is_some(), "{path}");
+        numbers.push(answer.header("x-request-id").unwrap().to_owned());
     }
     numbers.sort();
     numbers.dedup();
@@ -469,20 +403,22 @@ fn every_answer_has_a_number_and_says_what_browsers_may_do() {
 fn a_method_that_is_not_taken_is_told_with_those_that_are() {
     let host = Whole::new(LimitSettings::default());
     for path in ["/healthz", "/readyz", "/log/0/checkpoint", "/policy"] {
-        let answer = host.ask("DELETE", path, "");
+        let answer = host.ask("DELETE", path, &[]);
         assert_eq!(answer.status, 405, "{path}");
-        assert!(answer.headers["allow"].contains("GET"), "{path}");
+        assert!(answer.header("allow").unwrap().contains("GET"), "{path}");
         assert_eq!(
-            answer.headers["content-type"], "application/problem+json",
+            answer.header("content-type"),
+            Some("application/problem+json"),
             "{path}"
         );
     }
     let (whole, head) = (
         host.get("/log/0/tile/0/000"),
-        host.ask("HEAD", "/log/0/tile/0/000", ""),
+        host.ask("HEAD", "/log/0/tile/0/000", &[]),
     );
     assert_eq!((head.status, head.body.len()), (200, 0));
-    assert_eq!(head.headers["content-length"], whole.body.len().to_string());
+    let length = whole.body.len().to_string();
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
 }
 
 /// The fault: what is sent to `/v1/events` fills the memory, or somebody who sends a byte a minute holds a handler for
@@ -495,11 +431,14 @@ fn a_body_that_is_too_large_or_does_not_come_is_not_waited_for() {
         ..LimitSettings::default()
     };
     let host = Whole::new(limits);
-    let token = host.token();
+    let token = ServiceTokens::add(&host.place.root, &name(SHOP), "test").unwrap();
+    // `length` is what the head promises, which need not come.
     let sent = |length: usize, body: &[u8]| {
-        let lines =
-            format!("{token}Content-Type: application/cloudevents+json\r\nContent-Length: {length}\r\n");
-        send(host.server.address(), "POST", "/v1/events", &lines, body)
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nHost: host\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/cloudevents+json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        Answer::read(send_raw(host.server.address(), &[head.as_bytes(), body].concat()))
     };
     let large = sent(1_000_000, &vec![b' '; 1_000_000]);
     assert_eq!(large.status, 413);
@@ -507,6 +446,11 @@ fn a_body_that_is_too_large_or_does_not_come_is_not_waited_for() {
     let slow = sent(5_000, b"{\"specversion\":");
     assert_eq!(slow.status, 408);
     assert!(began.elapsed() < Duration::from_secs(20));
+    // A stranger changes nothing: it is their fault, and no alarm of this host.
+    let left = b"POST /signout HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ncsrf=";
+    let left = Answer::read(send_raw(host.server.address(), left));
+    assert_eq!(left.status, 408);
     let whole = sent(2, b"{}");
     assert!([400, 422].contains(&whole.status), "{}", whole.status);
 }
@@ -568,8 +512,9 @@ fn the_numbers_are_for_this_machine() {
     assert_eq!(host.get("/healthz").status, 200);
     let answer = host.get("/metrics");
     assert_eq!(answer.status, 200);
-    assert!(answer.headers["content-type"].starts_with("application/openmetrics-text"));
-    let text = String::from_utf8(answer.body).unwrap();
+    let content = answer.header("content-type").unwrap();
+    assert!(content.starts_with("application/openmetrics-text"));
+    let text = answer.text();
     let size = host.place.open().reader(0).unwrap().size().0;
     for line in [
         "sharetrail_http_requests_total{route=\"/healthz\",method=\"GET\",status=\"2xx\"} 1".to_owned(),
@@ -580,21 +525,19 @@ fn the_numbers_are_for_this_machine() {
             "{line} is not in\n{text}"
         );
     }
-    assert_eq!(
-        host.ask("GET", "/metrics", "X-Forwarded-For: 192.0.2.1\r\n")
-            .status,
-        404
-    );
+    let passed_on = host.ask("GET", "/metrics", &[("X-Forwarded-For", "192.0.2.1")]);
+    assert_eq!(passed_on.status, 404);
     let ready = host.get("/readyz");
     assert_eq!(ready.status, 200);
-    let ready: serde_json::Value = serde_json::from_slice(&ready.body).unwrap();
+    let ready = ready.json();
     assert_eq!(
         (&ready["ready"], &ready["shards"][0]["leaves"]),
         (&true.into(), &size.into())
     );
 }
 
-/// The fault: one stranger keeps the server busy, or one who checks a whole log is taken for such a stranger.
+/// The fault: one stranger keeps the server busy, or one who checks a whole log is taken for such a stranger; or a person is
+/// shown what programs are told.
 #[test]
 fn a_stranger_who_asks_too_much_waits() {
     let limits = LimitSettings {
@@ -602,16 +545,57 @@ fn a_stranger_who_asks_too_much_waits() {
         ..LimitSettings::default()
     };
     let host = Whole::new(limits);
-    let refused = (0..100)
-        .map(|_| host.get("/v1/nothing"))
-        .find(|answer| answer.status == 429);
-    let refused = refused.unwrap();
-    assert!(refused.headers["retry-after"].parse::<u32>().unwrap() > 0);
-    let wrong = "Authorization: Bearer st_wrong\r\n";
-    let is_refused = |_| host.ask("POST", "/v1/events", wrong).status == 429;
+    for (path, media) in [
+        ("/v1/nothing", "application/problem+json"),
+        ("/auditor", "text/html; charset=utf-8"),
+    ] {
+        let refused = (0..100)
+            .map(|_| host.get(path))
+            .find(|answer| answer.status == 429);
+        let refused = refused.unwrap();
+        assert_eq!(refused.header("content-type"), Some(media), "{path}");
+        assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    }
+    let wrong = [("Authorization", "Bearer st_wrong")];
+    let is_refused = |_| host.ask("POST", "/v1/events", &wrong).status == 429;
     assert!((0..100).any(is_refused));
     for _ in 0..100 {
         assert_eq!(host.get("/log/0/checkpoint").status, 200);
+    }
+}
+
+/// The fault: a true server behind a proxy on its own machine, whose provider has the address that the demonstration's
+/// would have, passes for a demonstration, and browsers let go of what they remember of its ledger.
+#[test]
+fn only_a_server_with_the_demonstrations_provider_bears_its_mark() {
+    const ISSUER: &str = "http://127.0.0.1:8433/demo/issuer";
+    let customer = "customer-0";
+    let tokens = Tokens::new();
+    let oidc = OidcSettings {
+        issuer: ISSUER.into(),
+        ..tokens.settings()
+    };
+    let alike = HttpSettings {
+        public_url: Some("http://127.0.0.1:8433".into()),
+        oidc: Some(oidc),
+        ..HttpSettings::default()
+    };
+    let demo = DemoIssuer::new(Vec::new()).unwrap();
+    for (settings, demo) in [(alike, None), (HttpSettings::default(), Some(demo))] {
+        let is_demo = demo.is_some();
+        let place = TestLedger::new(1);
+        place.record(story(customer));
+        let served = Served::new(&place, settings, demo);
+        let address = served.server.address();
+        let token = if is_demo {
+            ask(address, &format!("GET /demo/token/{customer}"), &[], b"").text()
+        } else {
+            tokens.sign(&json!({ "iss": ISSUER, "customer": customer }))
+        };
+        let bearer = format!("Bearer {token}");
+        let page = ask(address, "GET /me/proof", &[("Authorization", &bearer)], b"");
+        assert_eq!(page.status, 200, "{}", page.text());
+        assert_eq!(page.text().contains(" data-demo="), is_demo);
     }
 }
 
@@ -631,66 +615,4 @@ fn a_full_tile_is_answered_from_memory_and_a_checkpoint_never() {
     assert_eq!(host.get(checkpoint).status, 404);
     fs::rename(&aside, &published).unwrap();
     fs::write(&copy, &first.body).unwrap();
-}
-
-fn tls_file(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "tls", name]
-        .iter()
-        .collect()
-}
-
-/// Asks over TLS, with a certificate of its own or without; nothing where the server does not want to talk.
-fn ask_over_tls(address: SocketAddr, shown: Option<&str>, head: &str) -> Option<Answer> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificate = |name: &str| CertificateDer::from_pem_file(tls_file(name)).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate("ca.pem")).unwrap();
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let config = match shown {
-        None => builder.with_no_client_auth(),
-        Some(who) => {
-            let key = PrivateKeyDer::from_pem_file(tls_file(&format!("{who}.key"))).unwrap();
-            let chain = vec![certificate(&format!("{who}.pem"))];
-            builder.with_client_auth_cert(chain, key).unwrap()
-        }
-    };
-    let server = ServerName::try_from("localhost").unwrap();
-    let connection = ClientConnection::new(Arc::new(config), server).unwrap();
-    let socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let mut stream = StreamOwned::new(connection, socket);
-    stream.write_all(head.as_bytes()).ok()?;
-    let mut bytes = Vec::new();
-    // The server may end without a word of farewell.
-    let _ = stream.read_to_end(&mut bytes);
-    (!bytes.is_empty()).then(|| parse(&bytes))
-}
-
-/// The fault: a service that shows a certificate is taken for nobody, or one that shows none, or a wrong one, for a
-/// service.
-#[test]
-fn a_certificate_shows_who_a_service_is() {
-    let host = Whole::with(HttpSettings {
-        tls: Some(TlsSettings {
-            certificate: tls_file("server.pem"),
-            key: tls_file("server.key"),
-            client_ca: Some(tls_file("ca.pem")),
-        }),
-        ..HttpSettings::default()
-    });
-    let address = host.server.address();
-    let answer = ask_over_tls(address, None, &head("GET", "/healthz", "")).unwrap();
-    assert_eq!(answer.status, 200);
-    assert!(answer.headers.contains_key("strict-transport-security"));
-    let lines = "Content-Type: application/cloudevents+json\r\nContent-Length: 2\r\n";
-    let record = format!("{}{{}}", head("POST", "/v1/events", lines));
-    let nobody = ask_over_tls(address, None, &record).unwrap();
-    assert_eq!(nobody.status, 401);
-    let service = ask_over_tls(address, Some("client"), &record).unwrap();
-    assert!([400, 422].contains(&service.status), "{}", service.status);
-    // A certificate of the same authority that is not a client's.
-    assert!(ask_over_tls(address, Some("server"), &record).is_none());
 }

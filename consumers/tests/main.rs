@@ -5,6 +5,7 @@
 mod audit;
 mod auth;
 mod choices;
+mod corrections;
 mod dossier;
 mod erased;
 mod events;
@@ -12,6 +13,8 @@ mod http;
 mod me;
 mod openapi;
 mod peer;
+mod proxies;
+mod renewal;
 mod shelf;
 mod stores;
 mod support;

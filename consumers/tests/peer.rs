@@ -2,10 +2,8 @@
 //!
 //! In scope: what the client gets and what it calls wrong. Out of scope: taking over what it gets (the ledger's own tests).
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 
-use crate::support::{TestLedger, customers, story};
 use sharetrail_consumers::http::HttpServer;
 use sharetrail_ledger::host::peer::Peer;
 use sharetrail_ledger::{Leaf, Ledger, LedgerError};
@@ -13,8 +11,9 @@ use sharetrail_proof::hash::{LeafHash, LeafIndex, TreeSize};
 use sharetrail_proof::tiles::{Tile, tiles_between};
 use sharetrail_proof::tree::root_of;
 
+use crate::support::{ANY_PORT, TestLedger, customers, story};
+
 const SECRET: [u8; 32] = [8; 32];
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn recorded() -> TestLedger {
     let place = TestLedger::new(1);

@@ -1,31 +1,20 @@
 //! The projections of a server: opened when somebody asks, folded when there is more, let go of when nobody asks.
 //!
 //! In scope: one process's shelf beside others that want the store, reading one's own writes. Out of scope: what the
-//! projections say (see `stores`).
+//! projections say (`trail`, `dossier`).
 
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{TestLedger, consent, copy_tree, name, story};
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{ConsumerError, Projections, Shelf};
-use sharetrail_ledger::Engine;
-use sharetrail_producers::{Event, Publisher};
 use sharetrail_proof::hash::LeafIndex;
+
+use crate::support::{TestLedger, consent, copy_tree, record, story};
 
 /// A bit longer than the projections stay open after they were asked for last.
 const A_MOMENT: Duration = Duration::from_millis(2_300);
-
-/// Records one event as the shop; it is sealed then.
-fn record(engine: &Engine, event: Event) {
-    let mut line = event.build().unwrap();
-    line.push(b'\n');
-    let publisher = Publisher::open(engine, &name("shop.example")).unwrap();
-    let summary = publisher.record_lines(&line[..], &|_| ()).unwrap();
-    assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
-    publisher.close().unwrap();
-}
 
 /// The fault: a server that nobody asks anything keeps commands beside it from reading; or closes what somebody reads.
 #[test]
@@ -99,7 +88,7 @@ fn what_was_recorded_is_covered_for_all_who_ask() {
             .unwrap()
             .leaves(&engine.vault().label("customer-1", 0));
         assert!(before.unwrap().is_empty());
-        record(engine, consent("customer-1", "consent"));
+        record(engine, [consent("customer-1", "consent")]);
         let last = LeafIndex(ledger.reader(0).unwrap().size().0 - 1);
         thread::scope(|scope| {
             let all: Vec<_> = (0..16).map(|_| scope.spawn(|| shelf.cover(0, last))).collect();

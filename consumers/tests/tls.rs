@@ -5,27 +5,20 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::support::hands::TestHands;
-use crate::support::{TestLedger, customers, name, story};
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use serde_json::{Value, json};
-use sharetrail_consumers::http::{
-    HttpOptions, HttpServer, HttpSettings, LimitSettings, OidcSettings, TlsSettings,
-};
+use serde_json::json;
+use sharetrail_consumers::http::{HttpServer, HttpSettings, LimitSettings, OidcSettings, TlsSettings};
 use sharetrail_consumers::store::StoreKind;
-use sharetrail_consumers::{Shelf, Watch};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -34,8 +27,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const SHOP: &str = "shop.example";
+use crate::support::hands::TestHands;
+use crate::support::http::Answer;
+use crate::support::served::Served;
+use crate::support::tokens::Tokens;
+use crate::support::{ANY_PORT, HOUSE, SHOP, TestLedger, customers, name, story};
+
 const NEW_CUSTOMER: &str = "customer-of-tls";
 const EVENT: &str = "Content-Type: application/cloudevents+json\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -62,30 +59,17 @@ impl Host {
     fn new(client_ca: &str, settings: HttpSettings) -> Self {
         let place = TestLedger::new(1);
         place.record(customers(3).iter().flat_map(|customer| story(customer)));
-        let ledger = place.open();
-        let hands = TestHands::new(&ledger, &[SHOP]);
-        let vault = Arc::clone(hands.engine.vault());
-        let shelf = Arc::new(Shelf::new(&ledger, StoreKind::Sled));
-        let options = HttpOptions {
-            watch: Watch::new(&ledger, &vault, &shelf),
-            ledger,
-            vault,
-            shelf,
-            hands: hands.clone(),
-            settings: HttpSettings {
-                tls: Some(TlsSettings {
-                    certificate: file("server.pem"),
-                    key: file("server.key"),
-                    client_ca: Some(file(client_ca)),
-                }),
-                ..settings
-            },
-            listen: ANY_PORT,
-            secret: [8; 32],
-            demo: None,
+        let settings = HttpSettings {
+            tls: Some(TlsSettings {
+                certificate: file("server.pem"),
+                key: file("server.key"),
+                client_ca: Some(file(client_ca)),
+            }),
+            ..settings
         };
+        let Served { server, hands, .. } = Served::new(&place, settings, None);
         Self {
-            server: HttpServer::open(options).unwrap(),
+            server,
             _hands: hands,
             place,
         }
@@ -140,7 +124,7 @@ impl Client {
         bytes
             .ok()
             .filter(|bytes| !bytes.is_empty())
-            .map(|bytes| Answer::of(&bytes))
+            .map(|bytes| Answer::parse(&bytes))
     }
 
     async fn talk(&self, request: &[u8]) -> io::Result<Vec<u8>> {
@@ -171,33 +155,7 @@ async fn read(stream: &mut TlsStream<TcpStream>, into: &mut Vec<u8>) -> io::Resu
     Ok(buffer.filled().len())
 }
 
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
 impl Answer {
-    fn of(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines.map(|line| line.split_once(": ").unwrap());
-        Self {
-            status,
-            headers: headers
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                .collect(),
-            body: body.to_owned(),
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(given, _)| given == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
     /// The value of a cookie that it sets, which must be for this host alone and never go without TLS.
     #[track_caller]
     fn secure_cookie(&self, cookie: &str) -> String {
@@ -240,9 +198,8 @@ fn a_certificate_names_the_producer() {
             let answer = client
                 .ask("POST", "/v1/events?wait=sealed", EVENT, &body)
                 .unwrap();
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            let receipts: Value = serde_json::from_str(&answer.body).unwrap();
-            assert_eq!(receipts["recorded"], 1);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.json()["recorded"], 1);
         }
     }
     drop(host.server);
@@ -309,12 +266,11 @@ fn a_service_with_a_certificate_is_no_stranger() {
     };
     let host = Host::new("ca.pem", settings);
     let service = host.client(Some("client"));
-    let asked =
-        json!({ "customer": "customer-1", "recipient": "mailhouse.example", "purpose": "dpv:Marketing" });
+    let asked = json!({ "customer": "customer-1", "recipient": HOUSE, "purpose": "dpv:Marketing" });
     for round in 0..40 {
         let answer = service.ask("POST", "/v1/authorize", JSON, &asked.to_string());
         let answer = answer.unwrap();
-        assert_eq!(answer.status, 200, "{round}: {}", answer.body);
+        assert_eq!(answer.status, 200, "{round}: {}", answer.text());
     }
     let refused = (0..40).any(|_| host.get("/auditor", "").status == 429);
     assert!(refused, "a stranger is held to nothing");
@@ -334,7 +290,7 @@ struct Provider {
 }
 
 impl Provider {
-    fn new(key: EncodingKey) -> Self {
+    fn new(tokens: Arc<Tokens>) -> Self {
         let listener = TcpListener::bind(ANY_PORT).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (issuer, nonce) = (url.clone(), Arc::new(Mutex::new(String::new())));
@@ -343,19 +299,9 @@ impl Provider {
             for stream in listener.incoming().take(2) {
                 let mut stream = stream.unwrap();
                 let body = if request(&mut stream).starts_with("POST /token ") {
-                    let mut header = Header::new(Algorithm::EdDSA);
-                    header.kid = Some("key".into());
-                    let now = get_current_timestamp();
                     let nonce = wanted.lock().unwrap().clone();
-                    let claims = json!({
-                        "iss": issuer,
-                        "aud": "sharetrail",
-                        "sub": "customer-1",
-                        "iat": now,
-                        "exp": now + 600,
-                        "nonce": nonce,
-                    });
-                    json!({ "id_token": encode(&header, &claims, &key).unwrap() })
+                    let claims = json!({ "iss": issuer, "customer": "customer-1", "nonce": nonce });
+                    json!({ "id_token": tokens.sign(&claims) })
                 } else {
                     json!({
                         "issuer": issuer,
@@ -395,26 +341,12 @@ fn request(stream: &mut std::net::TcpStream) -> String {
 /// The fault: a session's cookie goes over a connection that others read, or another host of the domain plants one.
 #[test]
 fn a_session_stays_on_tls() {
-    let key = EncodingKey::from_ed_der(
-        &[
-            &[
-                0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
-                0x20,
-            ][..],
-            &[7; 32],
-        ]
-        .concat(),
-    );
-    let mut public = Jwk::from_encoding_key(&key, Algorithm::EdDSA).unwrap();
-    public.common.key_id = Some("key".into());
-    let folder = tempfile::tempdir().unwrap();
-    let keys = folder.path().join("jwks.json");
-    std::fs::write(&keys, json!({ "keys": [public] }).to_string()).unwrap();
-    let provider = Provider::new(key);
+    let tokens = Arc::new(Tokens::new());
+    let provider = Provider::new(Arc::clone(&tokens));
     let settings = HttpSettings {
         oidc: Some(OidcSettings {
-            jwks_file: Some(keys),
-            ..OidcSettings::new(provider.url.clone(), "sharetrail")
+            issuer: provider.url.clone(),
+            ..tokens.settings()
         }),
         ..HttpSettings::default()
     };
@@ -423,7 +355,7 @@ fn a_session_stays_on_tls() {
     assert_eq!(host.server.url(), own);
 
     let begun = host.get("/signin?to=/me/choices", "");
-    assert_eq!(begun.status, 303, "{}", begun.body);
+    assert_eq!(begun.status, 303, "{}", begun.text());
     let way = Url::parse(begun.header("location").unwrap()).unwrap();
     let told = |wanted: &str| {
         let mut pairs = way.query_pairs();
@@ -448,7 +380,8 @@ fn a_session_stays_on_tls() {
     assert_eq!(planted.header("location"), Some("/signin?to=%2Fme%2Fchoices"));
 }
 
-/// The fault: a request without TLS is answered, or keeps the server from answering others.
+/// The fault: a request without TLS is answered, or keeps the server from answering others; or a browser is not told to
+/// stay on TLS by whatever it asks first.
 #[test]
 fn without_tls_there_is_no_answer() {
     let host = Host::new("ca.pem", HttpSettings::default());
@@ -460,5 +393,7 @@ fn without_tls_there_is_no_answer() {
     let mut bytes = Vec::new();
     let _ = plain.read_to_end(&mut bytes);
     assert!(!bytes.starts_with(b"HTTP/"));
-    assert_eq!(host.get("/healthz", "").status, 200);
+    let answer = host.get("/healthz", "");
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("strict-transport-security").is_some());
 }

@@ -3,23 +3,22 @@
 //! In scope: every kind of finding, what changes it (events, registrations, erasures, a restart), what cannot be read,
 //! reading while events come. Out of scope: what consent means (the trail's own tests), how it is shown.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{TestLedger, at, consent, customers, name, shared, story};
 use serde_json::json;
 use sharetrail_consumers::requests::RequestState;
 use sharetrail_consumers::store::StoreKind;
 use sharetrail_consumers::{Concern, Shelf, Watch, WatchView};
 use sharetrail_ledger::{Engine, keys};
-use sharetrail_producers::{Event, Publisher, Recipient, Right, Role};
+use sharetrail_producers::{Event, Recipient, Right, Role};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_schemas::Field;
 
-const HOUSE: &str = "mailhouse.example";
+use crate::support::{HOUSE, SHOP, TestLedger, at, consent, customers, name, record, shared, story};
+
 const ADS: &str = "ads.example";
 
 /// Nobody tells anybody to stop.
@@ -43,19 +42,6 @@ fn unread(place: &TestLedger) -> Arc<Watch> {
     let ledger = place.open();
     let (vault, shelf) = (ledger.vault().unwrap(), Shelf::new(&ledger, StoreKind::Sled));
     Watch::new(&ledger, &Arc::new(vault), &Arc::new(shelf))
-}
-
-/// Records events as the shop; they are sealed then.
-fn record(engine: &Engine, events: impl IntoIterator<Item = Event>) {
-    let mut input = Vec::new();
-    for event in events {
-        input.extend(event.build().unwrap());
-        input.push(b'\n');
-    }
-    let publisher = Publisher::open(engine, &name("shop.example")).unwrap();
-    let summary = publisher.record_lines(&input[..], &|_| ()).unwrap();
-    assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
-    publisher.close().unwrap();
 }
 
 fn register(engine: &Engine, party: &str) {
@@ -89,16 +75,6 @@ fn answered(customer: &str, right: Right, outcome: &str) -> Event {
 fn place_of(place: &TestLedger, customer: &str, id: &str) -> LeafIndex {
     let told = place.trail(&place.project(StoreKind::Sled), customer);
     told.events.iter().find(|event| event.id == id).unwrap().index
-}
-
-/// Turns bytes of the archive over. Doing it twice mends them.
-fn turn_over(place: &TestLedger, bytes: &[u8]) {
-    let path = place.root.join("sealed/0/00000000000000000000.leaves");
-    let mut all = fs::read(&path).unwrap();
-    let mut found = all.windows(bytes.len());
-    let start = found.position(|window| window == bytes).unwrap();
-    all[start + bytes.len() / 2] ^= 0xff;
-    fs::write(&path, all).unwrap();
 }
 
 /// Whose each finding is, and its kind; in the order of names.
@@ -144,7 +120,7 @@ fn every_kind_of_finding_is_seen() {
     for (customer, id) in [("customer-3", "only"), ("customer-4", "share")] {
         let index = place_of(&place, customer, id);
         let sealed = place.open().reader(0).unwrap().leaf(index).unwrap().sealed;
-        turn_over(&place, &sealed);
+        place.turn_over(&sealed);
     }
     let watch = watched(&place);
     let view = watch.view();
@@ -160,11 +136,7 @@ fn every_kind_of_finding_is_seen() {
     ];
     assert_eq!(kinds(&view), expected);
     assert_eq!(watch.count(), expected.len());
-    assert!(
-        view.findings
-            .iter()
-            .all(|finding| finding.producer == name("shop.example"))
-    );
+    assert!(view.findings.iter().all(|finding| finding.producer == name(SHOP)));
     // What has no time stands first, then the newest.
     let times: Vec<_> = view.findings.iter().map(|finding| finding.time).collect();
     assert_eq!(times[..3], [None, None, Some(at(400))]);
@@ -289,7 +261,7 @@ fn what_cannot_be_read_keeps_nothing_else_from_being_read() {
     let index = place_of(&place, "customer-1", "share");
     let batch = LeafIndex(index.0 - 1);
     let note = place.open().reader(0).unwrap().leaf(batch).unwrap().entry;
-    turn_over(&place, &note);
+    place.turn_over(&note);
     let watch = unread(&place);
     assert!(watch.look(&NEVER).is_err());
     let view = watch.view();
@@ -304,7 +276,7 @@ fn what_cannot_be_read_keeps_nothing_else_from_being_read() {
     let mut damaged = note;
     let middle = damaged.len() / 2;
     damaged[middle] ^= 0xff;
-    turn_over(&place, &damaged);
+    place.turn_over(&damaged);
     let view = watched(&place).view();
     assert_eq!(sums(&view, HOUSE), (2, 2, 2, false));
 }

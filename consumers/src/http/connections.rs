@@ -29,11 +29,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::auth::ClientName;
 use super::metrics::{Counted, Metrics};
-use super::tls::client_names;
+use super::tls::{Certificates, client_names};
 
 /// Files that the rest of the program needs, so that connections do not take them.
 const FILES_KEPT: u64 = 512;
@@ -72,7 +71,7 @@ pub(super) struct Terms {
     pub(super) most: usize,
     /// How long a request's head may take to come, and how long a connection may be silent between two requests.
     pub(super) wait: Duration,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<Certificates>>,
     pub(super) metrics: Metrics,
 }
 
@@ -136,9 +135,9 @@ async fn converse(
     // Answers are written whole; waiting for more to send would only delay them. Without it they are merely slower.
     let _ = stream.set_nodelay(true);
     if let Some(tls) = &shared.terms.tls {
-        let mut told = seat.told();
+        let (mut told, acceptor) = (seat.told(), tls.acceptor());
         let agreed = tokio::select! {
-            agreed = timeout(HANDSHAKE_WAIT, tls.accept(stream)) => agreed,
+            agreed = timeout(HANDSHAKE_WAIT, acceptor.accept(stream)) => agreed,
             _ = told.wait_for(|is_told| *is_told) => return,
         };
         // Whoever speaks no TLS, or shows a certificate that is not good, gets no answer that could be read.

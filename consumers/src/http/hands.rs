@@ -31,6 +31,9 @@ pub type Promise<T> = Pin<Box<dyn Future<Output = Result<T, HandsError>> + Send>
 /// An event on its way. Dropping it does not take the event back. Its promises are kept in this order; a refusal
 /// answers both.
 pub struct Recording {
+    /// Whether it was handed in. Then it may be on record by now or later, also where a promise is broken with
+    /// [`HandsError::Stopped`] or [`HandsError::Failed`]: what waits in an outbox goes on at the next start.
+    pub is_taken: bool,
     /// It is durable.
     pub accepted: Promise<Accepted>,
     /// It is in the log, under a published checkpoint.
@@ -38,10 +41,11 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// One that is refused before it has begun.
+    /// One that is refused before it was handed in: it is not on record, and never will be.
     pub fn refused(error: HandsError) -> Self {
         let again = error.clone();
         Self {
+            is_taken: false,
             accepted: Box::pin(async move { Err(error) }),
             sealed: Box::pin(async move { Err(again) }),
         }
@@ -93,7 +97,8 @@ pub enum HandsError {
     /// Nobody here can sign for the producer.
     #[error("this host does not sign for {0}")]
     UnknownProducer(Name),
-    /// Nothing is recorded at the moment: trying again later may help.
+    /// Nothing is recorded at the moment. Trying again later may help, unless it was handed in ([`Recording::is_taken`]):
+    /// an event of another id would then be on record twice.
     #[error("nothing is recorded at the moment: {0}")]
     Stopped(String),
     /// Something is wrong on this host.
@@ -109,9 +114,14 @@ pub(super) struct Counting {
 
 impl Hands for Counting {
     fn record(&self, producer: &Name, content: Vec<u8>) -> Recording {
-        let Recording { accepted, sealed } = self.hands.record(producer, content);
+        let Recording {
+            is_taken,
+            accepted,
+            sealed,
+        } = self.hands.record(producer, content);
         let is_counted = Arc::new(AtomicBool::new(false));
         Recording {
+            is_taken,
             accepted: self.around(accepted, &is_counted),
             sealed: self.around(sealed, &is_counted),
         }

@@ -2,7 +2,7 @@
 //!
 //! In scope: `/healthz`, `/readyz`, `/metrics`. Out of scope: what is counted (`metrics`). Trust: the first two say
 //! nothing about anybody. The numbers are for this machine alone unless the operator opened them; a proxy on this
-//! machine passes on other people's requests, and says so.
+//! machine passes on other people's requests, and says so. Whom it names makes nobody near, be it trusted or not.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;

@@ -1,9 +1,8 @@
 //! How many requests a second are taken: of a customer, a service, an address.
 //!
 //! In scope: the limits of rate, the class a request falls into before it is known who asks. Out of scope: limits of
-//! size, time and connections (`observe`, `connections`). Trust: the address is the connection's own; what a request
-//! says about where it comes from is anybody's word. Only hashes of callers are kept, under a key of this run, and not
-//! for long.
+//! size, time and connections (`observe`, `connections`), whose address counts (`proxies`). Trust: none is asked for
+//! here. Only hashes of callers are kept, under a key of this run, and not for long.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

@@ -26,6 +26,7 @@ mod observe;
 pub(crate) mod paging;
 mod peers;
 pub(crate) mod problem;
+mod proxies;
 pub(crate) mod reading;
 mod settings;
 pub(crate) mod site;
@@ -58,6 +59,7 @@ use tokio::time::sleep;
 pub use self::auth::{ServiceToken, ServiceTokens};
 pub use self::demo::{DemoIssuer, DemoPerson};
 pub use self::hands::{Accepted, Hands, HandsError, Promise, Recorded, Recording};
+pub use self::proxies::ProxyNetwork;
 pub use self::settings::{HttpSettings, LimitSettings, OidcSettings, TlsSettings};
 pub use self::site::HttpOptions;
 
@@ -67,6 +69,7 @@ use self::metrics::Metrics;
 use self::observe::{Bounds, Numbers, Rules, around};
 use self::problem::{Problem, ProblemKind};
 use self::site::{Site, blocking};
+use self::tls::Certificates;
 use crate::error::ConsumerError;
 use crate::pages;
 
@@ -95,7 +98,8 @@ const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// A server at work, on threads of its own; it ends when this is dropped.
 pub struct HttpServer {
     address: SocketAddr,
-    is_tls: bool,
+    /// None where it speaks plain HTTP.
+    certificates: Option<Arc<Certificates>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -141,7 +145,7 @@ impl HttpServer {
             // A read that hangs in a broken disk must not keep the process.
             runtime.shutdown_background();
         };
-        Self::run(address, false, stop, work).map_err(failed)
+        Self::run(address, None, stop, work).map_err(failed)
     }
 
     /// Serves everything: what [`HttpServer::start`] does, the API and the pages. Listens when this returns.
@@ -151,27 +155,28 @@ impl HttpServer {
             address: listen,
             source,
         };
-        let tls = options.settings.tls.as_ref().map(tls::acceptor).transpose()?;
-        let is_tls = tls.is_some();
+        let certificates = options.settings.tls.clone().map(Certificates::read).transpose()?;
+        let certificates = certificates.map(Arc::new);
+        let is_tls = certificates.is_some();
         let runtime = workers().map_err(failed)?;
         let (listener, address) = bind(&runtime, listen).map_err(failed)?;
-        let own = || own_url(address, tls.is_some());
+        let own = || own_url(address, is_tls);
         let url = options.settings.public_url.clone().unwrap_or_else(own);
         if let Some(demo) = &demo {
             demo::check_address(address)?;
             options.settings.oidc = Some(demo.settings(&url)?);
         }
-        let site = Site::new(options)?;
+        let site = Site::new(options, demo.is_some())?;
         // Nobody else sets it.
         let _ = site.url.set(url);
         let terms = Terms {
             most: connections_within(site.settings.limits.connections),
             wait: WAIT,
-            tls,
+            tls: certificates.clone(),
             metrics: site.metrics.clone(),
         };
         let logs = Logs::new(&site.ledger, &secret);
-        let router = whole(&site, logs, demo.as_ref(), terms.tls.is_some());
+        let router = whole(&site, logs, demo.as_ref(), is_tls);
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(forget(site.limits.clone()));
         let ended = async move {
@@ -183,19 +188,19 @@ impl HttpServer {
             // When this returns, nothing here holds the ledger any more; unless a read hangs.
             runtime.shutdown_timeout(END_WAIT);
         };
-        Self::run(address, is_tls, stop, work).map_err(failed)
+        Self::run(address, certificates, stop, work).map_err(failed)
     }
 
     fn run(
         address: SocketAddr,
-        is_tls: bool,
+        certificates: Option<Arc<Certificates>>,
         stop: oneshot::Sender<()>,
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let thread = std::thread::Builder::new().name("http".into()).spawn(work)?;
         Ok(Self {
             address,
-            is_tls,
+            certificates,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -208,7 +213,17 @@ impl HttpServer {
 
     /// How it is reached from this machine, such as `http://127.0.0.1:8433`.
     pub fn url(&self) -> String {
-        own_url(self.address, self.is_tls)
+        own_url(self.address, self.certificates.is_some())
+    }
+
+    /// Reads the files of TLS again; whether they have changed. Whoever connects from then on gets what they say.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or does not fit the others. Then those that were read before stay in force.
+    pub fn renew_certificates(&self) -> Result<bool, ConsumerError> {
+        self.certificates
+            .as_ref()
+            .map_or(Ok(false), |files| files.renew())
     }
 
     /// Answers what was asked, and ends.

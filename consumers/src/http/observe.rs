@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -26,7 +27,8 @@ use super::auth::{ClientName, shows_something};
 use super::connections::Remote;
 use super::limits::{Asked, Limits};
 use super::metrics::{Metrics, method_label};
-use super::problem::{Problem, ProblemKind};
+use super::problem::{Look, Problem, ProblemKind};
+use super::proxies::caller;
 use super::site::Site;
 
 /// The header of the answer that carries the request's number.
@@ -37,6 +39,8 @@ const DRAINED_MAX: u64 = 64 << 20;
 const DRAIN_WAIT: Duration = Duration::from_secs(10);
 /// Where events are sent, which may be many in one body.
 const EVENTS_PATH: &str = "/v1/events";
+/// Where it is asked whether data may be shared, which changes nothing.
+const AUTHORIZE_PATH: &str = "/v1/authorize";
 /// Bytes of the body of any other request: what people write, and a switch for each of a thousand recipients.
 const OTHER_BYTES_MAX: u64 = 256 << 10;
 /// What a route is called where there is none.
@@ -153,32 +157,48 @@ pub(super) async fn around(State(rules): State<Rules>, request: Request, next: N
 
 impl Bounds {
     async fn answer(&self, mut request: Request, next: Next) -> Response {
-        let from = request.extensions().get::<Remote>().map(|remote| remote.0.ip());
-        let asked = Asked::new(request.uri().path(), self.shows_something(&request));
+        let (from, uri) = (self.caller(&request), request.uri().clone());
+        let asked = Asked::new(uri.path(), self.shows_something(&request));
         if let (Some(limits), Some(from)) = (self.limits(), from)
             && let Err(problem) = limits.admit(from, asked)
         {
-            return problem.into_response();
+            return self.refuse(&uri, problem);
         }
         let length = declared(request.headers()).unwrap_or_default();
-        let most = self.body_bytes_at(request.uri().path());
+        let most = self.body_bytes_at(uri.path());
         if length > most {
             return self.refuse_body(length, most, request).await;
         }
         // A body whose length is not declared is cut off there by whatever reads it.
         DefaultBodyLimit::max(usize::try_from(most).unwrap_or(usize::MAX)).apply(&mut request);
         let has_body = !request.body().is_end_stream();
-        let response = match timeout(self.time, caught(next.run(request))).await {
-            Ok(response) => response,
-            Err(_) => late(has_body).into_response(),
-        };
+        let is_change = is_change(request.method(), uri.path());
+        let answered = timeout(self.time, caught(next.run(request))).await;
         let is_known = ROLE.try_with(Cell::get).is_ok_and(|role| role != Role::Anybody);
+        // Whoever was not known by then has changed nothing.
+        let answered = answered.unwrap_or_else(|_| Err(late(is_change && is_known, has_body, uri.path())));
+        let response = answered.unwrap_or_else(|problem| self.refuse(&uri, problem));
         if let (Some(limits), Some(from)) = (self.limits(), from)
             && let Err(problem) = limits.answered(from, asked, is_known, response.status())
         {
-            return problem.into_response();
+            return self.refuse(&uri, problem);
         }
         response
+    }
+
+    /// Programs get a problem, and people a page where there are any.
+    fn refuse(&self, uri: &Uri, problem: Problem) -> Response {
+        match &self.site {
+            Some(site) => super::refuse(site, uri, problem),
+            None => problem.into_response(),
+        }
+    }
+
+    /// Whom a request counts as coming from.
+    fn caller(&self, request: &Request) -> Option<IpAddr> {
+        let Remote(peer) = request.extensions().get::<Remote>()?;
+        let trusted = &self.site.as_ref()?.settings.trusted_proxies;
+        Some(caller(peer.ip(), request.headers(), trusted))
     }
 
     fn limits(&self) -> Option<&Limits> {
@@ -200,11 +220,12 @@ impl Bounds {
     }
 
     async fn refuse_body(&self, length: u64, most: u64, request: Request) -> Response {
+        let uri = request.uri().clone();
         if length <= DRAINED_MAX && !request.headers().contains_key(header::EXPECT) {
             let _ = timeout(DRAIN_WAIT.min(self.time), drain(request.into_body())).await;
         }
         let detail = format!("the body has {length} bytes, and at most {most} are taken; send it in parts");
-        let mut response = Problem::new(ProblemKind::TooLarge, detail).into_response();
+        let mut response = self.refuse(&uri, Problem::new(ProblemKind::TooLarge, detail));
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -222,9 +243,18 @@ async fn drain(body: Body) {
     while let Some(Ok(_)) = bytes.next().await {}
 }
 
-/// A request that was not done in its time. Of one with a body it is not known whether all of it came.
-fn late(has_body: bool) -> Problem {
-    if has_body {
+/// Whether a request may have changed something that a second one like it changes again. Events are known by their ids.
+fn is_change(method: &Method, path: &str) -> bool {
+    !method.is_safe() && ![EVENTS_PATH, AUTHORIZE_PATH].contains(&path)
+}
+
+/// A request to `path` that was not done in its time. Of one with a body it is not known whether all of it came.
+fn late(is_change: bool, has_body: bool, path: &str) -> Problem {
+    if is_change {
+        let detail = "this took too long, and it is not known whether it is done: look at what it was to change, and \
+                      ask for it again only where it has not";
+        Problem::new(ProblemKind::OutcomeUnknown, detail).with_look(Look::of(path))
+    } else if has_body {
         let detail = "the request did not come, or was not done, in its time; send it again";
         Problem::new(ProblemKind::Timeout, detail)
     } else {
@@ -234,7 +264,7 @@ fn late(has_body: bool) -> Problem {
 }
 
 /// What a handler answers; if it panics, that this host is at fault. Where it panicked was told by then.
-async fn caught(answer: impl Future<Output = Response>) -> Response {
+async fn caught(answer: impl Future<Output = Response>) -> Result<Response, Problem> {
     let mut answer = pin!(answer);
     // What the handler was changing when it panicked is dropped with it; what it shares is behind locks that bear that.
     let polled = std::future::poll_fn(|context| {
@@ -244,10 +274,7 @@ async fn caught(answer: impl Future<Output = Response>) -> Response {
             Err(_) => Poll::Ready(None),
         }
     });
-    match polled.await {
-        Some(response) => response,
-        None => Problem::failed(&"a handler panicked").into_response(),
-    }
+    polled.await.ok_or_else(|| Problem::failed(&"a handler panicked"))
 }
 
 /// Files by the thousand and health checks are no news; whatever this host is at fault for is.
@@ -297,7 +324,49 @@ mod tests {
             let first = nothing.first().copied().expect("the test panics here");
             [first].into_response()
         }));
-        assert_eq!(answered.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answered.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    /// The fault: somebody is told to send again what is being done, and asks for two deletions; or a service, whose
+    /// events are known by their ids, is kept from it.
+    #[test]
+    fn a_change_that_took_too_long_is_not_to_be_repeated_blindly() {
+        let kind =
+            |method: Method, path: &str, has_body| late(is_change(&method, path), has_body, path).kind();
+        for path in [
+            "/v1/me/choices",
+            "/v1/me/requests",
+            "/v1/officer/requests/0/7",
+            "/me/choices",
+        ] {
+            assert_eq!(
+                kind(Method::POST, path, true),
+                ProblemKind::OutcomeUnknown,
+                "{path}"
+            );
+            assert_eq!(
+                kind(Method::POST, path, false),
+                ProblemKind::OutcomeUnknown,
+                "{path}"
+            );
+            assert_eq!(kind(Method::GET, path, false), ProblemKind::NotReady, "{path}");
+        }
+        assert_eq!(kind(Method::POST, "/v1/events", true), ProblemKind::Timeout);
+        assert_eq!(kind(Method::POST, "/v1/authorize", true), ProblemKind::Timeout);
+    }
+
+    /// The fault: a page tells somebody to look, and leads them nowhere, or to what is not theirs.
+    #[test]
+    fn a_change_that_took_too_long_on_a_page_leads_to_where_it_is_seen() {
+        for (path, look) in [
+            ("/me/choices", Some(Look::Choices)),
+            ("/me/requests", Some(Look::Requests)),
+            ("/officer/requests/0/7", Some(Look::OfficerRequests)),
+            ("/signout", None),
+        ] {
+            assert_eq!(late(true, true, path).look(), look, "{path}");
+            assert_eq!(late(false, true, path).look(), None, "{path}");
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(crate) enum ProblemKind {
     TooManyRequests,
     /// It may go through in a moment.
     NotReady,
+    /// It may be done by now or later, and doing it twice does harm.
+    OutcomeUnknown,
     /// This host is at fault.
     Failed,
     /// What lies on this host's disk contradicts its own checkpoints.
@@ -133,6 +135,11 @@ impl ProblemKind {
                 "not-ready",
                 "Ask again in a moment",
             ),
+            Self::OutcomeUnknown => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "outcome-unknown",
+                "It may be done; look before you repeat it",
+            ),
             Self::Failed => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "failed",
@@ -148,6 +155,27 @@ impl ProblemKind {
 
     pub(crate) fn status(self) -> StatusCode {
         self.facts().0
+    }
+}
+
+/// Where people look whether a change was done of which that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Choices,
+    Requests,
+    /// Those that an officer decides.
+    OfficerRequests,
+}
+
+impl Look {
+    /// Where to look for a change that was asked for on a page at this address.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match path {
+            "/me/choices" => Some(Self::Choices),
+            "/me/requests" => Some(Self::Requests),
+            path if path.starts_with("/officer/requests/") => Some(Self::OfficerRequests),
+            _ => None,
+        }
     }
 }
 
@@ -181,6 +209,9 @@ pub(crate) struct Problem {
     /// Seconds until it is worth asking again.
     #[serde(skip)]
     again: Option<u32>,
+    /// For pages; programs read it in `detail`.
+    #[serde(skip)]
+    look: Option<Look>,
 }
 
 // Serde hands a reference to what it serializes.
@@ -200,6 +231,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             again: None,
+            look: None,
         }
     }
 
@@ -213,6 +245,15 @@ impl Problem {
             again: Some(seconds.max(1)),
             ..self
         }
+    }
+
+    /// Says where people see whether it was done.
+    pub(crate) fn with_look(self, look: Option<Look>) -> Self {
+        Self { look, ..self }
+    }
+
+    pub(crate) fn look(&self) -> Option<Look> {
+        self.look
     }
 
     pub(crate) fn kind(&self) -> ProblemKind {
@@ -267,7 +308,7 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"sharetrail\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if kind == ProblemKind::Timeout {
+        if matches!(kind, ProblemKind::Timeout | ProblemKind::OutcomeUnknown) {
             // What is left of a request that did not come whole cannot be told from the next one.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -473,6 +514,17 @@ mod tests {
         assert_eq!(header_of(&response, header::RETRY_AFTER), Some("7"));
         let response = Problem::new(ProblemKind::NotReady, "").into_response();
         assert_eq!(header_of(&response, header::RETRY_AFTER), Some("2"));
+    }
+
+    /// The fault: a program that repeats by itself whatever it is told to try later asks for the same thing twice.
+    #[test]
+    fn what_may_be_done_is_not_to_be_tried_later() {
+        let problem = Problem::new(ProblemKind::OutcomeUnknown, "look");
+        let json = serde_json::to_value(&problem).unwrap();
+        assert_eq!(json["type"], "https://sharetrail.org/problems/outcome-unknown");
+        let response = problem.into_response();
+        assert_eq!(response.status(), 504);
+        assert_eq!(header_of(&response, header::RETRY_AFTER), None);
     }
 
     /// The fault: a stranger learns where this host keeps its files, or a question about nobody is a fault of the host.

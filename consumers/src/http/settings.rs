@@ -11,6 +11,7 @@ use sharetrail_ledger::{Ledger, LedgerError, files};
 use sharetrail_proof::name::Name;
 use url::{Host, Url};
 
+use super::proxies::ProxyNetwork;
 use crate::error::ConsumerError;
 
 /// The file's name in the ledger's folder.
@@ -33,6 +34,8 @@ pub struct HttpSettings {
     pub company: Option<String>,
     /// Whether anybody may read `/metrics`, not only this machine.
     pub open_metrics: bool,
+    /// The reverse proxies whose `X-Forwarded-For` says whom a request comes from, as limits of rate count it.
+    pub trusted_proxies: Vec<ProxyNetwork>,
     /// The provider at which customers and officers sign in; without it, nobody does.
     pub oidc: Option<OidcSettings>,
     /// The server's certificate; without it, the server speaks plain HTTP.
@@ -102,7 +105,7 @@ impl OidcSettings {
     }
 }
 
-/// The files of TLS, all PEM.
+/// The files of TLS, all PEM. They are read again while the server is at work.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
@@ -433,6 +436,18 @@ mod tests {
         begins(&format!("{OIDC}officer_claim = \"roles\"\n"), "line 4:");
         begins(&format!("{OIDC}officer_value = \"officer\"\n"), "line 4:");
         begins(&format!("{OIDC}scopes = [\"profile\"]\n"), "line 4:");
+        begins("trusted_proxies = \"10.0.0.0/8\"\n", "line 1:");
+        begins("\ntrusted_proxies = [\"10.0.0.1\", \"10.0.0.0/33\"]\n", "line 2:");
+        begins("\ntrusted_proxies = [\"proxy.shop.example\"]\n", "line 2:");
+    }
+
+    /// The fault: the operator names a proxy, and all strangers behind it share one limit still.
+    #[test]
+    fn proxies_are_named_by_address_or_network() {
+        let settings = read("trusted_proxies = [\"10.0.0.7\", \"fd00::/8\"]\n").unwrap();
+        let named = ["10.0.0.7/32", "fd00::/8"].map(|text| text.parse::<ProxyNetwork>().unwrap());
+        assert_eq!(settings.trusted_proxies, named);
+        assert!(HttpSettings::default().trusted_proxies.is_empty());
     }
 
     /// The fault: tokens are believed that came over a line anybody could write on.

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::given::fault;
 use super::hands::{HandsError, Recorded, Recording};
-use super::problem::{Problem, ProblemKind};
+use super::problem::{Look, Problem, ProblemKind};
 use super::reading::{once_covered, trail_of};
 use super::site::{Site, blocking};
 use crate::choices::{ChoiceChange, ChoiceError, Choices, Origin};
@@ -37,6 +37,13 @@ const OPEN_MAX: usize = 20;
 const ERASE_TRIES: u32 = 20;
 const ERASE_AGAIN: Duration = Duration::from_secs(15);
 const ERASE_TICK: Duration = Duration::from_millis(500);
+/// What programs are to do where it is not known whether a change is on record.
+const LOOK_AT_CHOICES: &str =
+    "look at your choices in a minute (GET /v1/me/choices), and choose again only if they are as they were";
+const LOOK_AT_REQUESTS: &str =
+    "look at your requests in a minute (GET /v1/me/requests), and ask again only if this one is not there";
+const LOOK_AT_OPEN: &str = "look in a minute whether the request is still open (GET /v1/officer/requests), and decide it \
+     again only if it is; an erasure that was granted is to be granted once more when it is not, as it begins then";
 const NOT_ERASED: &str =
     "an erasure that was granted is not carried out; if it stays so, decide the request once more";
 
@@ -63,7 +70,7 @@ pub(crate) async fn change_choice(
         let contents = made(&producer, |origin| {
             Choices::of(&trail).contents(&customer, &change, origin)
         })?;
-        record(&site, producer, contents).await
+        record(&site, producer, contents, Look::Choices).await
     };
     to_the_end(turn, work).await
 }
@@ -105,7 +112,7 @@ async fn open_now(
     let content = made(&producer, |origin| {
         open_content(customer, right, description, origin)
     })?;
-    let recorded = record(site, producer, vec![content]).await?;
+    let recorded = record(site, producer, vec![content], Look::Requests).await?;
     refresh(site, customer).await;
     let first = recorded.into_iter().next();
     first.ok_or_else(|| Problem::failed(&"an event was recorded and is nowhere"))
@@ -186,7 +193,8 @@ async fn close(
     let content = made(&producer, |origin| {
         close_content(customer, request, granted, description, origin)
     })?;
-    record(site, producer, vec![content]).await.map(drop)
+    let recorded = record(site, producer, vec![content], Look::OfficerRequests).await;
+    recorded.map(drop)
 }
 
 /// The customer whose event stands at a leaf.
@@ -290,27 +298,66 @@ impl Drop for Erasing {
     }
 }
 
-/// Records events, and waits until they are on record and whoever asks reads them.
-async fn record(site: &Site, producer: Name, contents: Vec<Vec<u8>>) -> Result<Vec<Recorded>, Problem> {
+/// Records events, and waits until they are on record and whoever asks reads them. `look`: where to look where that is
+/// not known.
+async fn record(
+    site: &Site,
+    producer: Name,
+    contents: Vec<Vec<u8>>,
+    look: Look,
+) -> Result<Vec<Recorded>, Problem> {
     let begun = begin(site, &producer, contents.clone()).await?;
+    // Where one of them was taken, a part of the change may be on record, whatever becomes of the others.
+    let is_taken = begun.iter().any(|one| one.is_taken);
     let sealed = async {
         let mut recorded = Vec::new();
         for (one, content) in begun.into_iter().zip(contents) {
+            // Waited for so that it counts though its seal takes longer than this waits.
+            let _ = one.accepted.await;
             let sealed = match one.sealed.await {
                 Err(HandsError::Rejected(_)) => again(site, &producer, content).await,
                 other => other,
             };
-            recorded.push(sealed?);
+            recorded.push(sealed.map_err(|error| lost_sight(error, is_taken, look))?);
         }
         Ok::<_, Problem>(recorded)
     };
-    let late = |_| {
-        let what = "it is on its way and not on record yet: look again in a moment, and do not repeat it";
-        Problem::new(ProblemKind::NotReady, what)
-    };
-    let recorded = timeout(SEAL_WAIT, sealed).await.map_err(late)??;
+    let recorded = within(SEAL_WAIT, sealed, look).await?;
     cover(site, &recorded).await;
     Ok(recorded)
+}
+
+/// What comes of an event that was handed in, if it comes in this time.
+async fn within<T>(
+    wait: Duration,
+    sealed: impl Future<Output = Result<T, Problem>>,
+    look: Look,
+) -> Result<T, Problem> {
+    let sealed = timeout(wait, sealed).await;
+    sealed.unwrap_or_else(|_| Err(outcome_unknown(look)))
+}
+
+/// Why an event is not known to be on record. One that was taken may be, whatever stopped here meanwhile, and though it
+/// was not accepted yet: what lies in an outbox goes on at the next start.
+fn lost_sight(error: HandsError, is_taken: bool, look: Look) -> Problem {
+    match error {
+        HandsError::Stopped(reason) | HandsError::Failed(reason) if is_taken => {
+            tracing::error!(target: "http", %reason, "it is not known whether a change is on record");
+            outcome_unknown(look)
+        }
+        error => error.into(),
+    }
+}
+
+fn outcome_unknown(look: Look) -> Problem {
+    let advice = match look {
+        Look::Choices => LOOK_AT_CHOICES,
+        Look::Requests => LOOK_AT_REQUESTS,
+        Look::OfficerRequests => LOOK_AT_OPEN,
+    };
+    let text =
+        format!("it is on its way, and may be on record by now or later: do not repeat it, but {advice}");
+    Problem::new(ProblemKind::OutcomeUnknown, text).with_look(Some(look))
 }
 
 /// A producer that knows a customer from before an erasure learns by a refusal that they have another label since.
@@ -431,6 +478,40 @@ fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The fault: a customer whose request is on its way is told to try again later, and has made two.
+    #[tokio::test]
+    async fn what_is_on_its_way_is_not_to_be_repeated() {
+        let never = std::future::pending::<Result<(), Problem>>();
+        let late = within(Duration::from_millis(1), never, Look::Requests).await;
+        let problem = late.unwrap_err();
+        assert_eq!(problem.kind(), ProblemKind::OutcomeUnknown);
+        assert!(
+            problem.detail().contains("/v1/me/requests"),
+            "{}",
+            problem.detail()
+        );
+        let done = within(Duration::from_mins(1), async { Ok(7) }, Look::Requests).await;
+        assert_eq!(done.ok(), Some(7));
+        let refused = async { Err::<(), _>(conflict("no")) };
+        let refused = within(Duration::from_mins(1), refused, Look::Requests).await;
+        assert_eq!(refused.unwrap_err().kind(), ProblemKind::Conflict);
+    }
+
+    /// The fault: what was taken and lost sight of passes for not done, though it lies in an outbox; or what was never
+    /// taken for perhaps done.
+    #[test]
+    fn what_was_taken_may_be_done() {
+        let kind = |error, is_taken| lost_sight(error, is_taken, Look::Choices).kind();
+        let stopped = || HandsError::Stopped("the host ends".into());
+        let failed = || HandsError::Failed("the archive lacks it still".into());
+        let conflict = || HandsError::Conflict("another content".into());
+        assert_eq!(kind(stopped(), true), ProblemKind::OutcomeUnknown);
+        assert_eq!(kind(failed(), true), ProblemKind::OutcomeUnknown);
+        assert_eq!(kind(stopped(), false), ProblemKind::NotReady);
+        assert_eq!(kind(failed(), false), ProblemKind::Failed);
+        assert_eq!(kind(conflict(), true), ProblemKind::Conflict);
+    }
 
     #[test]
     fn ids_of_one_change_differ() {

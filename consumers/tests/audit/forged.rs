@@ -1,4 +1,6 @@
 //! What an operator with all keys could try, and how it shows.
+//!
+//! In scope: each kind of fault by itself, with its place. Out of scope: what shows only against an earlier audit (`kept`).
 
 use sharetrail_consumers::audit::{AuditError, FaultKind, LogKind, Source};
 use sharetrail_ledger::keys;

@@ -1,4 +1,7 @@
 //! What an audit keeps: going on after an interruption, looking at what is new, and finding that history changed.
+//!
+//! In scope: the state folder, interrupted, old, another ledger's and damaged. Out of scope: faults that the first look
+//! finds (`forged`).
 
 use std::fs;
 use std::path::Path;

@@ -10,7 +10,6 @@ mod site;
 
 use std::fmt::Write;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 
 use sharetrail_consumers::audit::{AuditError, FaultKind, Source};
 use sharetrail_consumers::http::HttpServer;
@@ -19,7 +18,7 @@ use sharetrail_proof::note::Cosigner;
 use sharetrail_proof::policy::Policy;
 
 use self::site::{LATER, Site, places, run, with};
-use crate::support::{TestLedger, consent, customers, story};
+use crate::support::{ANY_PORT, TestLedger, consent, customers, story};
 
 /// A ledger with several map roots: two rounds of events, an erasure, and what came after.
 fn ledger(shards: u32) -> TestLedger {
@@ -50,8 +49,7 @@ fn a_ledger_in_order_is_clean_from_its_folder_and_from_its_server() {
         let sizes = (0..shards).map(|shard| ledger.reader(shard).unwrap().size().0);
         assert_eq!(report.counts.entries, sizes.sum::<u64>());
 
-        let any_port = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-        let server = HttpServer::start(&ledger, any_port, [8; 32]).unwrap();
+        let server = HttpServer::start(&ledger, ANY_PORT, [8; 32]).unwrap();
         let source = Source::web(&format!("http://{}/", server.address())).unwrap();
         let state = tempfile::tempdir().unwrap();
         let served = with(&source, &policy, state.path(), LATER, false, |audit| {

@@ -1,4 +1,6 @@
 //! Samples by lot, and the dossiers that are asked for them.
+//!
+//! In scope: what is drawn, what dossiers of it must prove. Out of scope: dossiers by themselves (`dossier`).
 
 use std::fs;
 use std::path::Path;

@@ -1,38 +1,31 @@
 //! Who may do what: every route with every role, and signing in with a browser, over real sockets.
 //!
 //! In scope: who is let in, who is turned away and how, that nobody gets another customer's bytes. Out of scope: what
-//! those who are let in get; the checks of tokens one by one (`http::auth`).
+//! those who are let in get; the checks of tokens one by one (the library's `http::auth`).
 
 mod signin;
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::support::hands::TestHands;
-use crate::support::{SECRET, TestLedger, name, shared};
 use data_encoding::BASE64URL_NOPAD;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
+use jsonwebtoken::get_current_timestamp;
 use serde_json::{Value, json};
-use sharetrail_consumers::http::{
-    DemoIssuer, DemoPerson, HttpOptions, HttpServer, HttpSettings, LimitSettings, OidcSettings, ServiceTokens,
-};
-use sharetrail_consumers::store::StoreKind;
-use sharetrail_consumers::{Shelf, Watch};
+use sharetrail_consumers::http::{DemoIssuer, HttpServer, HttpSettings, OidcSettings, ServiceTokens};
 use sharetrail_producers::{Event, Recipient, Role};
 
-const ISSUER: &str = "https://login.shop.example";
-const AUDIENCE: &str = "sharetrail";
+use crate::support::hands::TestHands;
+use crate::support::http::{Answer, ask, listen};
+use crate::support::served::{Served, wide_limits};
+use crate::support::tokens::{KEY_ID, OFFICER, Tokens, claims};
+use crate::support::{SECRET, SHOP, TestLedger, name, shared};
+
 /// The customers.
 const A: &str = "alder-17";
 const B: &str = "birch-42";
 /// What stands in B's contents and nowhere else.
 const WORDS_OF_B: [&str; 4] = [B, "whalebone-fan", "fanhouse.example", "Fan house of B"];
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -44,7 +37,7 @@ struct Host {
 }
 
 impl Host {
-    fn new(oidc: impl FnOnce(&TestLedger) -> Option<OidcSettings>, demo: Option<DemoIssuer>) -> Self {
+    fn new(oidc: Option<OidcSettings>, demo: Option<DemoIssuer>) -> Self {
         let place = TestLedger::new(2);
         let fan_house = Recipient::new("fanhouse.example", "Fan house of B", Role::Processor, "IE");
         let of_b = Event::shared(B)
@@ -56,52 +49,24 @@ impl Host {
             .id("of-b");
         place.record([shared(A, "of-a"), of_b]);
         let settings = HttpSettings {
-            oidc: oidc(&place),
-            limits: LimitSettings {
-                customer_per_second: 100_000,
-                stranger_per_second: 100_000,
-                ..LimitSettings::default()
-            },
+            oidc,
+            limits: wide_limits(),
             ..HttpSettings::default()
         };
-        let ledger = place.open();
-        let hands = TestHands::new(&ledger, &["shop.example"]);
-        let vault = Arc::clone(hands.engine.vault());
-        let shelf = Arc::new(Shelf::new(&ledger, StoreKind::Sled));
-        let watch = Watch::new(&ledger, &vault, &shelf);
+        let Served {
+            server, hands, watch, ..
+        } = Served::new(&place, settings, demo);
         watch.look(&AtomicBool::new(false)).unwrap();
-        let options = HttpOptions {
-            ledger,
-            vault,
-            shelf,
-            watch,
-            hands: hands.clone(),
-            settings,
-            listen: ANY_PORT,
-            secret: [8; 32],
-            demo,
-        };
         Self {
-            server: HttpServer::open(options).unwrap(),
+            server,
             _hands: hands,
             place,
         }
     }
 
     /// With a provider whose keys the operator has put there.
-    fn with_keys(signer: &Signer) -> Self {
-        let oidc = |place: &TestLedger| {
-            let keys = place.root.join("jwks.json");
-            fs::write(&keys, signer.jwks()).unwrap();
-            Some(OidcSettings {
-                jwks_file: Some(keys),
-                customer_claim: "customer_id".into(),
-                officer_claim: Some("roles".into()),
-                officer_value: Some("privacy-officer".into()),
-                ..OidcSettings::new(ISSUER, AUDIENCE)
-            })
-        };
-        Self::new(oidc, None)
+    fn with_keys(tokens: &Tokens) -> Self {
+        Self::new(Some(tokens.settings()), None)
     }
 
     fn url(&self) -> String {
@@ -114,118 +79,31 @@ impl Host {
 
     /// Sends a request with this very path.
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let address = self.server.address();
-        let own = address.to_string();
-        let mut lines = vec![
-            format!("{method} {path} HTTP/1.1"),
-            "Connection: close".to_owned(),
-            format!("Content-Length: {}", body.len()),
-        ];
-        let host = headers.iter().all(|(name, _)| *name != "Host");
-        let host = host.then_some(("Host", own.as_str()));
-        let all = headers.iter().copied().chain(host);
-        lines.extend(all.map(|(name, value)| format!("{name}: {value}")));
-        let head = lines.join("\r\n");
-        let mut stream = TcpStream::connect(address).unwrap();
-        // A stream of events has no end: what came in this time is all of it.
-        let wait = if path.starts_with("/v1/me/stream") { 1 } else { 60 };
-        stream.set_read_timeout(Some(Duration::from_secs(wait))).unwrap();
-        stream
-            .write_all(format!("{head}\r\n\r\n{body}").as_bytes())
-            .unwrap();
-        Answer::read(stream)
+        let (address, request) = (self.server.address(), format!("{method} {path}"));
+        // A stream of events has no end.
+        if path.starts_with("/v1/me/stream") {
+            return listen(
+                address,
+                &request,
+                headers,
+                body.as_bytes(),
+                Duration::from_secs(1),
+            );
+        }
+        ask(address, &request, headers, body.as_bytes())
     }
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    /// Head and body.
-    bytes: Vec<u8>,
-    body: String,
 }
 
 impl Answer {
-    fn read(mut stream: TcpStream) -> Self {
-        let (mut bytes, mut part) = (Vec::new(), [0; 8192]);
-        while let Ok(count @ 1..) = stream.read(&mut part) {
-            bytes.extend_from_slice(&part[..count]);
-        }
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines.map(|line| line.split_once(": ").unwrap());
-        Self {
-            status,
-            headers: headers
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                .collect(),
-            body: String::from_utf8_lossy(&bytes[end + 4..]).into_owned(),
-            bytes,
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(given, _)| given == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    /// Where it leads.
-    fn location(&self) -> &str {
-        assert_eq!(self.status, 303, "{}", self.body);
-        self.header("location").unwrap()
-    }
-
-    /// `name=value` of the cookies that it sets.
-    fn cookies(&self) -> BTreeMap<String, String> {
-        let set = self.headers.iter().filter(|(name, _)| name == "set-cookie");
-        let pair = |(_, value): &(String, String)| {
-            let (name, value) = value.split(';').next().unwrap().split_once('=').unwrap();
-            (name.to_owned(), value.to_owned())
-        };
-        set.map(pair).collect()
-    }
-
+    /// Whether a text stands anywhere in it, head or body.
     fn holds(&self, text: &str) -> bool {
-        self.bytes
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
+        let mut lines = self.headers.iter();
+        lines.any(|(name, value)| name.contains(text) || value.contains(text))
+            || self
+                .body
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
     }
-}
-
-/// Signs tokens as a provider does.
-struct Signer(EncodingKey);
-
-impl Signer {
-    fn new(seed: u8) -> Self {
-        let head = [
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-        ];
-        Self(EncodingKey::from_ed_der(&[&head[..], &[seed; 32]].concat()))
-    }
-
-    fn jwks(&self) -> String {
-        let mut jwk = Jwk::from_encoding_key(&self.0, Algorithm::EdDSA).unwrap();
-        jwk.common.key_id = Some("key".into());
-        json!({ "keys": [jwk] }).to_string()
-    }
-
-    fn token(&self, claims: &Value) -> String {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some("key".into());
-        encode(&header, claims, &self.0).unwrap()
-    }
-}
-
-fn claims(of: &Value) -> Value {
-    let now = get_current_timestamp();
-    let mut claims =
-        json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "someone", "iat": now, "exp": now + 600 });
-    for (claim, value) in of.as_object().unwrap() {
-        claims[claim] = value.clone();
-    }
-    claims
 }
 
 /// Whom a route is for.
@@ -388,22 +266,22 @@ struct Caller {
     is: Option<For>,
 }
 
-fn callers(host: &Host, signer: &Signer) -> Vec<Caller> {
-    let token = |of: Value| Some(format!("Bearer {}", signer.token(&claims(&of))));
+fn callers(host: &Host, tokens: &Tokens) -> Vec<Caller> {
+    let token = |of: Value| Some(format!("Bearer {}", tokens.sign(&of)));
     let now = get_current_timestamp();
     let unsigned = {
         let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-        let head = part(&json!({ "alg": "none", "typ": "JWT", "kid": "key" }));
-        format!("Bearer {head}.{}.", part(&claims(&json!({ "customer_id": A }))))
+        let head = part(&json!({ "alg": "none", "typ": "JWT", "kid": KEY_ID }));
+        format!("Bearer {head}.{}.", part(&claims(&json!({ "customer": A }))))
     };
-    let forged = Signer::new(9).token(&claims(&json!({ "customer_id": A, "roles": "privacy-officer" })));
-    let service = ServiceTokens::add(&host.place.root, &name("shop.example"), "till").unwrap();
+    let forged = Tokens::new().sign(&json!({ "customer": A, "roles": OFFICER }));
+    let service = ServiceTokens::add(&host.place.root, &name(SHOP), "till").unwrap();
     let caller = |who, authorization, is| Caller {
         who,
         authorization,
         is,
     };
-    let both = json!({ "customer_id": A, "roles": ["privacy-officer"] });
+    let both = json!({ "customer": A, "roles": [OFFICER] });
     let with = |claim: &str, value: Value| {
         let mut of = both.clone();
         of[claim] = value;
@@ -411,11 +289,11 @@ fn callers(host: &Host, signer: &Signer) -> Vec<Caller> {
     };
     vec![
         caller("nobody", None, None),
-        caller("A", token(json!({ "customer_id": A })), Some(For::Customers)),
-        caller("B", token(json!({ "customer_id": B })), Some(For::Customers)),
+        caller("A", token(json!({ "customer": A })), Some(For::Customers)),
+        caller("B", token(json!({ "customer": B })), Some(For::Customers)),
         caller(
             "officer",
-            token(json!({ "roles": ["privacy-officer"] })),
+            token(json!({ "roles": [OFFICER] })),
             Some(For::Officers),
         ),
         caller("service", Some(format!("Bearer {service}")), Some(For::Services)),
@@ -464,9 +342,9 @@ fn leads_to_sign_in(answer: &Answer) -> bool {
 /// The fault: a route that was added last is open to somebody it is not for; or one customer gets another's bytes.
 #[test]
 fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
-    let signer = Signer::new(1);
-    let host = Host::with_keys(&signer);
-    let callers = callers(&host, &signer);
+    let tokens = Tokens::new();
+    let host = Host::with_keys(&tokens);
+    let callers = callers(&host, &tokens);
     let mut wrong = Vec::new();
     for route in ROUTES {
         for caller in &callers {
@@ -497,12 +375,12 @@ fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
 /// The fault: the tests above pass because nobody sees anything.
 #[test]
 fn each_customer_sees_their_own() {
-    let signer = Signer::new(1);
-    let host = Host::with_keys(&signer);
+    let tokens = Tokens::new();
+    let host = Host::with_keys(&tokens);
     let seen = |customer: &str, path: &str, word: &str| {
-        let token = signer.token(&claims(&json!({ "customer_id": customer })));
-        let answer = host.get(path, &[("Authorization", &format!("Bearer {token}"))]);
-        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        let bearer = format!("Bearer {}", tokens.customer(customer));
+        let answer = host.get(path, &[("Authorization", &bearer)]);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.holds(word)
     };
     for path in ["/v1/me/trail", "/v1/me/dossier", "/me/download/trail.json"] {
@@ -517,10 +395,9 @@ fn each_customer_sees_their_own() {
 /// The fault: what a request says besides its token changes whose trail it is about.
 #[test]
 fn nothing_but_the_token_says_who_asks() {
-    let signer = Signer::new(1);
-    let host = Host::with_keys(&signer);
-    let token = signer.token(&claims(&json!({ "customer_id": A })));
-    let bearer = format!("Bearer {token}");
+    let tokens = Tokens::new();
+    let host = Host::with_keys(&tokens);
+    let bearer = format!("Bearer {}", tokens.customer(A));
     let cookie = format!("sharetrail={B}; customer={B}");
     for path in [
         "/v1/me/trail?customer=birch-42",
@@ -555,8 +432,8 @@ fn nothing_but_the_token_says_who_asks() {
 /// The fault: a route of the API is in no test of roles.
 #[test]
 fn the_table_of_routes_has_every_route_of_the_api() {
-    let host = Host::with_keys(&Signer::new(1));
-    let document: Value = serde_json::from_str(&host.get("/openapi.json", &[]).body).unwrap();
+    let host = Host::with_keys(&Tokens::new());
+    let document = host.get("/openapi.json", &[]).json();
     let mut missing = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
@@ -575,9 +452,9 @@ fn the_table_of_routes_has_every_route_of_the_api() {
 /// The fault: a token that was taken back records on until the server is started anew.
 #[test]
 fn a_service_token_that_was_taken_back_is_refused_at_once() {
-    let host = Host::with_keys(&Signer::new(1));
+    let host = Host::with_keys(&Tokens::new());
     let root = &host.place.root;
-    let token = ServiceTokens::add(root, &name("shop.example"), "till").unwrap();
+    let token = ServiceTokens::add(root, &name(SHOP), "till").unwrap();
     let ask = || {
         let bearer = format!("Bearer {token}");
         let headers = [("Authorization", bearer.as_str()), ("Content-Type", JSON)];
@@ -591,9 +468,8 @@ fn a_service_token_that_was_taken_back_is_refused_at_once() {
 /// The fault: without a provider, a route for customers is open, or the server does not start.
 #[test]
 fn without_a_provider_nobody_signs_in() {
-    let host = Host::new(|_| None, None);
-    let token = Signer::new(1).token(&claims(&json!({ "customer_id": A })));
-    let bearer = format!("Bearer {token}");
+    let host = Host::new(None, None);
+    let bearer = format!("Bearer {}", Tokens::new().customer(A));
     for path in [
         "/v1/me/trail",
         "/v1/officer/requests",

@@ -1,6 +1,16 @@
 //! Signing in and out, as a browser does it with the demonstration's issuer.
+//!
+//! In scope: cookies, the way there and back, what another site may do, the demonstration's own tokens. Out of scope: TLS
+//! (`tls`), who may do what once signed in (`auth`).
 
-use super::*;
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sharetrail_consumers::http::{DemoIssuer, DemoPerson};
+
+use super::{A, FORM, Host, JSON, leads_to_sign_in};
+use crate::support::http::Answer;
+use crate::support::{HOUSE, SECRET};
 
 fn demo() -> Host {
     let people = vec![
@@ -17,7 +27,7 @@ fn demo() -> Host {
             is_officer: true,
         },
     ];
-    Host::new(|_| None, Some(DemoIssuer::new(people).unwrap()))
+    Host::new(None, Some(DemoIssuer::new(people).unwrap()))
 }
 
 /// A browser, as far as it keeps cookies.
@@ -72,9 +82,29 @@ impl<'a> Browser<'a> {
     }
 }
 
+impl Answer {
+    /// Where it leads.
+    #[track_caller]
+    fn location(&self) -> &str {
+        assert_eq!(self.status, 303, "{}", self.text());
+        self.header("location").unwrap()
+    }
+
+    /// `name=value` of the cookies that it sets.
+    fn cookies(&self) -> BTreeMap<String, String> {
+        let set = self.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let pair = |(_, value): &(String, String)| {
+            let (name, value) = value.split(';').next().unwrap().split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        set.map(pair).collect()
+    }
+}
+
 /// What a page's forms carry.
 fn csrf(page: &Answer) -> String {
-    let (_, rest) = page.body.split_once("name=\"csrf\" value=\"").unwrap();
+    let text = page.text();
+    let (_, rest) = text.split_once("name=\"csrf\" value=\"").unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
 
@@ -198,16 +228,16 @@ fn the_demo_gives_tokens_to_this_machine() {
         (token.status, token.header("cache-control")),
         (200, Some("no-store"))
     );
-    let bearer = format!("Bearer {}", token.body);
+    let bearer = format!("Bearer {}", token.text());
     let trail = host.get("/v1/me/trail", &[("Authorization", &bearer)]);
     assert!(trail.status == 200 && trail.holds("whalebone-fan"));
-    let service = host.get("/demo/service-token", &[]).body;
-    assert_eq!(service, host.get("/demo/service-token", &[]).body);
+    let service = host.get("/demo/service-token", &[]).text();
+    assert_eq!(service, host.get("/demo/service-token", &[]).text());
     let bearer = format!("Bearer {service}");
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", JSON)];
-    let question = json!({ "customer": A, "recipient": "mailhouse.example", "purpose": "dpv:Marketing" });
+    let question = json!({ "customer": A, "recipient": HOUSE, "purpose": "dpv:Marketing" });
     let answer = host.ask("POST", "/v1/authorize", &headers, &question.to_string());
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
     for path in ["/demo/token/birch-42", "/demo/service-token", "/demo/issuer/jwks"] {
         let answer = host.get(path, &[("Host", "evil.example")]);
         assert_eq!(answer.status, 403, "{path}");

@@ -1,6 +1,6 @@
 //! Choices, requests and decisions, and what becomes of them.
 //!
-//! In scope: what customers and officers do. Out of scope: reading trails (`main`), which words make a consent (`choices`).
+//! In scope: what customers and officers do. Out of scope: reading trails (`me`), which words make a consent (`choices`).
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use sharetrail_proof::dossier::{Certificate, Dossier, VerifiedContent};
 use sharetrail_proof::hash::LeafIndex;
 use sharetrail_proof::policy::Policy;
 
-use crate::me::world::{CUSTOMER, OTHER, SHOP, World, disclosures, ids, soon, until};
-use crate::support::{at, consent, name, shared};
+use crate::me::world::{CUSTOMER, OTHER, World, disclosures, ids, soon, until};
+use crate::support::{HOUSE, SHOP, at, consent, name, shared};
 
 fn resting(id: &str) -> Event {
     shared(CUSTOMER, id)
@@ -30,7 +30,7 @@ fn a_choice_binds_and_what_is_done_against_it_is_found() {
     let service = ServiceTokens::add(world.ledger.root(), &name(SHOP), "test").unwrap();
     let question = json!({
         "customer": CUSTOMER,
-        "recipient": "mailhouse.example",
+        "recipient": HOUSE,
         "purpose": "dpv:Marketing",
         "categories": ["pd:Name"],
     });
@@ -73,7 +73,7 @@ fn a_choice_binds_and_what_is_done_against_it_is_found() {
     let on = json!({ "purpose": "dpv:Marketing", "allowed": true });
     assert_eq!(world.post_as(CUSTOMER, "/v1/me/choices", &on).status, 200);
     assert_eq!(may(), true);
-    let recipient = json!({ "recipient": "mailhouse.example", "allowed": false });
+    let recipient = json!({ "recipient": HOUSE, "allowed": false });
     assert_eq!(world.post_as(CUSTOMER, "/v1/me/choices", &recipient).status, 200);
     assert_eq!(may(), false);
     let unknown = json!({ "recipient": "nobody.example", "allowed": false });
@@ -120,7 +120,7 @@ fn a_granted_erasure_is_carried_out_and_proven() {
         (opened.status, &opened.json()["request"]["state"]),
         (201, &json!("open"))
     );
-    let place = opened.location.clone().unwrap();
+    let place = opened.header("location").unwrap().to_owned();
     assert_eq!(world.get_as(CUSTOMER, &place).json(), opened.json()["request"]);
     assert_eq!(world.get_as(OTHER, &place).status, 404);
     assert_eq!(world.post_as(CUSTOMER, "/v1/me/requests", &wish).status, 409);
@@ -156,8 +156,7 @@ fn a_granted_erasure_is_carried_out_and_proven() {
         json!([])
     );
 
-    let policy = world.get_open("/policy").body;
-    let policy: Policy = String::from_utf8(policy).unwrap().parse().unwrap();
+    let policy: Policy = world.get_open("/policy").text().parse().unwrap();
     let dossier = world.get_as(CUSTOMER, "/v1/me/dossier?recipient=shop.example");
     assert_eq!(dossier.status, 200);
     let verified = Dossier::parse(&dossier.body).unwrap().verify(&policy).unwrap();
@@ -222,7 +221,7 @@ fn a_request_is_answered_once_and_the_customer_reads_why() {
         opened.json()["request"]["description"],
         "My street is Hill Road 7.\nNot 8."
     );
-    let place = opened.location.clone().unwrap();
+    let place = opened.header("location").unwrap().to_owned();
     let decision = place.replace("/v1/me/", "/v1/officer/");
     let refusal = json!({ "granted": false, "description": "The bill says 8." });
     let closed = world.post(&decision, &officer, &refusal);

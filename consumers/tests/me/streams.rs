@@ -5,23 +5,32 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
+use jsonwebtoken::get_current_timestamp;
 use serde_json::{Value, json};
 use sharetrail_consumers::http::Recorded;
+use ureq::{Agent, Body};
 
-use crate::me::world::{CUSTOMER, OTHER, WAIT, World, disclosures, unix, until};
+use crate::me::world::{CUSTOMER, OTHER, WAIT, World, disclosures, until};
 use crate::support::{at, consent, shared};
+
+/// Asks for what is new, with a client that undoes the chunks in which a stream comes.
+fn listen(world: &World, token: &str, last: Option<&str>) -> ureq::http::Response<Body> {
+    let config = Agent::config_builder().http_status_as_error(false).build();
+    let place = format!("http://{}/v1/me/stream", world.server.address());
+    let request = config.new_agent().get(place);
+    let mut request = request.header("authorization", format!("Bearer {token}"));
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    request.call().unwrap()
+}
 
 /// A stream of server-sent events, line by line.
 struct Told(BufReader<Box<dyn Read>>);
 
 impl Told {
     fn open(world: &World, token: &str, last: Option<&str>) -> Self {
-        let request = world.agent.get(world.url("/v1/me/stream"));
-        let mut request = request.header("authorization", format!("Bearer {token}"));
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
-        let answer = request.call().unwrap();
+        let answer = listen(world, token, last);
         assert_eq!(answer.status().as_u16(), 200);
         let reader: Box<dyn Read> = Box::new(answer.into_body().into_reader());
         let mut told = Self(BufReader::new(reader));
@@ -85,18 +94,15 @@ fn what_is_new_is_told_and_goes_on_where_it_ended() {
     assert_eq!((id, &data["kind"]), (place(&missed), &json!("consent.given")));
     let last = world.record(shared(CUSTOMER, "new-3").time(at(303)));
     assert_eq!(told.next().unwrap().0, place(&last));
-    let bad = world.agent.get(world.url("/v1/me/stream"));
-    let bad = bad
-        .header("authorization", format!("Bearer {token}"))
-        .header("last-event-id", "yesterday");
-    assert_eq!(bad.call().unwrap().status().as_u16(), 400);
+    let bad = listen(&world, &token, Some("yesterday"));
+    assert_eq!(bad.status().as_u16(), 400);
 }
 
 /// The fault: whoever once had a token listens for ever, or a server waits for listeners when it ends.
 #[test]
 fn a_stream_ends_with_its_token_and_with_the_server() {
     let world = World::new(disclosures(1));
-    let short = world.tokens.until(CUSTOMER, unix() + 3);
+    let short = world.tokens.until(CUSTOMER, get_current_timestamp() + 3);
     let begun = Instant::now();
     assert_eq!(Told::open(&world, &short, None).next(), None);
     assert!(begun.elapsed() < WAIT);
@@ -115,12 +121,11 @@ fn a_customer_has_a_few_streams_at_once() {
     let world = World::new(disclosures(1));
     let token = world.tokens.customer(CUSTOMER);
     let mut open: Vec<Told> = (0..6).map(|_| Told::open(&world, &token, None)).collect();
-    assert_eq!(world.get("/v1/me/stream", &token).status, 429);
+    assert_eq!(listen(&world, &token, None).status().as_u16(), 429);
     Told::open(&world, &world.tokens.customer(OTHER), None);
     open.pop();
     until("a free place", || {
-        let request = world.agent.get(world.url("/v1/me/stream"));
-        let answer = request.header("authorization", format!("Bearer {token}")).call();
-        (answer.unwrap().status().as_u16() == 200).then_some(())
+        let answer = listen(&world, &token, None);
+        (answer.status().as_u16() == 200).then_some(())
     });
 }

@@ -2,32 +2,27 @@
 //!
 //! In scope: what the tests of what people ask share. Out of scope: what is asserted.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use jsonwebtoken::get_current_timestamp;
 use serde_json::Value;
-use sharetrail_consumers::http::{
-    Hands, HandsError, HttpOptions, HttpServer, HttpSettings, LimitSettings, Recorded,
-};
-use sharetrail_consumers::store::StoreKind;
+use sharetrail_consumers::http::{Hands, HandsError, HttpServer, HttpSettings, Recorded};
 use sharetrail_consumers::{Shelf, Watch};
 use sharetrail_ledger::Ledger;
 use sharetrail_producers::Event;
 use sharetrail_schemas::Timestamp;
-use tempfile::TempDir;
-use ureq::Agent;
 
 use crate::support::hands::TestHands;
+use crate::support::http::{Answer, ask};
+use crate::support::served::{Served, wide_limits};
 use crate::support::tokens::Tokens;
-use crate::support::{TestLedger, at, name, shared};
+use crate::support::{SHOP, TestLedger, at, name, shared};
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(crate) const CUSTOMER: &str = "customer-42";
 pub(crate) const OTHER: &str = "customer-7";
-pub(crate) const SHOP: &str = "shop.example";
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// A ledger at work and its server. What ends first stands first.
@@ -38,8 +33,6 @@ pub(crate) struct World {
     shelf: Arc<Shelf>,
     pub(crate) ledger: Ledger,
     pub(crate) tokens: Tokens,
-    pub(crate) agent: Agent,
-    _keys: TempDir,
     _place: TestLedger,
 }
 
@@ -78,18 +71,7 @@ impl Drop for Beside {
     }
 }
 
-/// An answer with a JSON body, or none.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) location: Option<String>,
-    pub(crate) body: Vec<u8>,
-}
-
 impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
     /// The fields that a problem names.
     pub(crate) fn fields(&self) -> Vec<String> {
         let json = self.json();
@@ -102,73 +84,53 @@ impl Answer {
 
 impl World {
     pub(crate) fn new(events: impl IntoIterator<Item = Event>) -> Self {
-        let (place, keys) = (TestLedger::new(2), tempfile::tempdir().unwrap());
+        let (place, tokens) = (TestLedger::new(2), Tokens::new());
         place.record(events);
-        let ledger = place.open();
-        let tokens = Tokens::new(keys.path());
-        let hands = TestHands::new(&ledger, &[SHOP]);
-        let vault = Arc::clone(hands.engine.vault());
-        let shelf = Arc::new(Shelf::new(&ledger, StoreKind::Sled));
-        let watch = Watch::new(&ledger, &vault, &shelf);
         let settings = HttpSettings {
             oidc: Some(tokens.settings()),
-            limits: LimitSettings {
-                customer_per_second: 100_000,
-                stranger_per_second: 100_000,
-                ..LimitSettings::default()
-            },
+            limits: wide_limits(),
             ..HttpSettings::default()
         };
-        let beside = Beside::new(&hands, &shelf, &watch);
-        let options = HttpOptions {
-            ledger: ledger.clone(),
-            vault,
-            shelf: Arc::clone(&shelf),
+        let Served {
+            server,
+            hands,
+            shelf,
             watch,
-            hands: Arc::clone(&hands) as Arc<dyn Hands>,
-            settings,
-            listen: ANY_PORT,
-            secret: [8; 32],
-            demo: None,
-        };
-        let config = Agent::config_builder().http_status_as_error(false);
+            ledger,
+        } = Served::new(&place, settings, None);
         Self {
-            server: HttpServer::open(options).unwrap(),
-            beside,
+            server,
+            beside: Beside::new(&hands, &shelf, &watch),
             hands,
             shelf,
             ledger,
             tokens,
-            agent: config.build().new_agent(),
-            _keys: keys,
             _place: place,
         }
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.server.address())
-    }
-
     pub(crate) fn get(&self, path: &str, token: &str) -> Answer {
-        let request = self.agent.get(self.url(path));
-        let request = request.header("authorization", format!("Bearer {token}"));
-        read(request.call().unwrap())
+        let bearer = format!("Bearer {token}");
+        self.ask("GET", path, &[("Authorization", &bearer)], "")
     }
 
     /// Asks as nobody.
     pub(crate) fn get_open(&self, path: &str) -> Answer {
-        read(self.agent.get(self.url(path)).call().unwrap())
+        self.ask("GET", path, &[], "")
     }
 
     pub(crate) fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
-        let request = self.agent.post(self.url(path));
-        let request = request.header("authorization", format!("Bearer {token}"));
-        read(
-            request
-                .content_type("application/json")
-                .send(body.to_string())
-                .unwrap(),
-        )
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        self.ask("POST", path, &headers, &body.to_string())
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let request = format!("{method} {path}");
+        ask(self.server.address(), &request, headers, body.as_bytes())
     }
 
     pub(crate) fn get_as(&self, customer: &str, path: &str) -> Answer {
@@ -186,7 +148,8 @@ impl World {
             .enable_all()
             .build()
             .unwrap();
-        let record = || runtime.block_on(self.hands.record(&name(SHOP), content.clone()).sealed);
+        let record =
+            || runtime.block_on(async { self.hands.record(&name(SHOP), content.clone()).sealed.await });
         // A producer that knows a customer from before an erasure is told once that they have another label.
         let recorded = record().or_else(|error| match error {
             HandsError::Rejected(_) => record(),
@@ -202,15 +165,6 @@ impl World {
         let answer = self.get_as(CUSTOMER, &format!("/v1/me/trail?{query}"));
         assert_eq!(answer.status, 200, "{query}: {}", answer.json());
         ids(&answer.json())
-    }
-}
-
-fn read(mut answer: ureq::http::Response<ureq::Body>) -> Answer {
-    let location = answer.headers().get("location");
-    Answer {
-        status: answer.status().as_u16(),
-        location: location.map(|value| value.to_str().unwrap().to_owned()),
-        body: answer.body_mut().read_to_vec().unwrap(),
     }
 }
 
@@ -233,13 +187,9 @@ pub(crate) fn until<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
     }
 }
 
-pub(crate) fn unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
 /// A moment some seconds from now.
 pub(crate) fn soon(seconds: i64) -> Timestamp {
-    Timestamp::from_unix(i64::try_from(unix()).unwrap() + seconds)
+    Timestamp::from_unix(i64::try_from(get_current_timestamp()).unwrap() + seconds)
 }
 
 /// Disclosures, one every ten seconds; and some of another customer, which nobody else may see.

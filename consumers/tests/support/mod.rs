@@ -1,11 +1,14 @@
-//! A ledger in a temporary folder with producers at work, and what the views of it answer.
+//! A ledger in a temporary folder with a shop that records, what the views of it answer, and a server of it.
 //!
-//! In scope: what the tests of views share. Out of scope: what is asserted.
+//! In scope: what several modules of this program share. Out of scope: what is asserted.
 
 pub(crate) mod hands;
+pub(crate) mod http;
+pub(crate) mod served;
 pub(crate) mod tokens;
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -19,7 +22,16 @@ use sharetrail_schemas::Timestamp;
 use tempfile::TempDir;
 
 /// A moment in the past, in Unix seconds; events are some seconds after it.
-pub(crate) const THEN: i64 = 1_769_860_800;
+const THEN: i64 = 1_769_860_800;
+
+/// Any port of this machine that is free.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// The ledger, and its one producer.
+pub(crate) const SHOP: &str = "shop.example";
+
+/// Who receives what is [`shared`].
+pub(crate) const HOUSE: &str = "mailhouse.example";
 
 /// A word that stands in contents alone.
 pub(crate) const SECRET: &str = "boxwood-comb";
@@ -42,7 +54,7 @@ impl TestLedger {
     pub(crate) fn new(shards: u32) -> Self {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let root = folders[0].path().join("ledger");
-        let base = InitOptions::new(name("shop.example"));
+        let base = InitOptions::new(name(SHOP));
         let options = InitOptions {
             shards,
             outside: Some(folders[1].path().to_owned()),
@@ -88,6 +100,16 @@ impl TestLedger {
         })
     }
 
+    /// Turns a byte amid these bytes of the first shard's archive over. Doing it twice mends them.
+    pub(crate) fn turn_over(&self, bytes: &[u8]) {
+        let path = self.root.join("sealed/0/00000000000000000000.leaves");
+        let mut all = fs::read(&path).unwrap();
+        let mut found = all.windows(bytes.len());
+        let start = found.position(|window| window == bytes).unwrap();
+        all[start + bytes.len() / 2] ^= 0xff;
+        fs::write(&path, all).unwrap();
+    }
+
     /// The projection, folded to the end of the log.
     pub(crate) fn project(&self, kind: StoreKind) -> Projections {
         let projections = Projections::open(&self.open(), kind).unwrap();
@@ -118,13 +140,19 @@ pub(crate) fn map(engine: &Engine) {
     engine.map(&|_, _| (), &AtomicBool::new(false)).unwrap();
 }
 
-fn record(engine: &Engine, events: impl IntoIterator<Item = Event>) {
-    let publisher = Publisher::open(engine, &name("shop.example")).unwrap();
+/// Records events as the shop; they are sealed then.
+pub(crate) fn record(engine: &Engine, events: impl IntoIterator<Item = Event>) {
+    record_contents(engine, events.into_iter().map(|event| event.build().unwrap()));
+}
+
+/// Records contents as the shop; they are sealed then.
+pub(crate) fn record_contents(engine: &Engine, contents: impl IntoIterator<Item = Vec<u8>>) {
     let mut input = Vec::new();
-    for event in events {
-        input.extend(event.build().unwrap());
+    for content in contents {
+        input.extend(content);
         input.push(b'\n');
     }
+    let publisher = Publisher::open(engine, &name(SHOP)).unwrap();
     let summary = publisher.record_lines(&input[..], &|_| ()).unwrap();
     assert_eq!((summary.refused, summary.skipped), (Vec::new(), 0));
     publisher.close().unwrap();
@@ -147,7 +175,7 @@ pub(crate) fn consent(customer: &str, id: &str) -> Event {
 }
 
 pub(crate) fn shared(customer: &str, id: &str) -> Event {
-    let recipient = Recipient::new("mailhouse.example", "Mail house", Role::Processor, "IE");
+    let recipient = Recipient::new(HOUSE, "Mail house", Role::Processor, "IE");
     let event = Event::shared(customer)
         .to(recipient)
         .categories(["pd:Name"])

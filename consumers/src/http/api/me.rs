@@ -79,8 +79,8 @@ impl<'a> TrailAnswer<'a> {
 
 /// The customer's trail
 ///
-/// Everything on record about whoever asks, page by page, with what is the matter with each event. Pages join up without gap
-/// or repeat while events are added. A time or date that is an event's is its producer's word.
+/// Everything on record about whoever asks, page by page, with what is the matter with each event. An event keeps the
+/// fields that it was told with; `corrected_at` says where it was put right. Pages join up without gap or repeat while events are added. A time or date that is an event's is its producer's word.
 #[utoipa::path(
     get,
     path = "/v1/me/trail",
@@ -137,7 +137,8 @@ struct RecipientsAnswer {
 
 /// Who received the customer's data
 ///
-/// Every organisation to which data of whoever asks was disclosed, with what, what for and how often.
+/// Every organisation to which data of whoever asks was disclosed, with what, what for and how often: as disclosures were
+/// put right. One that was told first and exchanged since stays listed; `corrected_away` says how often.
 #[utoipa::path(
     get,
     path = "/v1/me/recipients",

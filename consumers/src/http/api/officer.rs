@@ -135,6 +135,8 @@ enum RequestDecidedState {
     responses(
         (status = 200, description = "It is closed.", body = RequestDecided),
         (status = 202, description = "It is closed, and the customer is being erased.", body = RequestDecided),
+        (status = 504, description = "It may be done, and is not known to be; look before you repeat it.",
+            body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
     security(("oidc" = [])),
@@ -176,7 +178,9 @@ struct FindingsPage {
 /// What is the matter
 ///
 /// Disclosures without a consent that stood, to somebody who is not registered, to a third country without a safeguard; and
-/// events that cannot be opened. All that is about one event comes on one page, which can be a little longer for it.
+/// events that cannot be opened. An event is judged as its producer put it right, and as it was told: what is the matter
+/// only as it was told is marked by `corrected_away`. `corrected_at` says at which leaves it was put right. All that is about
+/// one event comes on one page, which can be a little longer for it.
 #[utoipa::path(
     get,
     path = "/v1/officer/findings",

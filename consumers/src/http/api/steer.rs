@@ -145,6 +145,8 @@ struct ChangedChoices {
     request_body(content = WantedChoice, content_type = "application/json"),
     responses(
         (status = 200, description = "It is so, and on record.", body = ChangedChoices),
+        (status = 504, description = "It may be done, and is not known to be; look before you repeat it.",
+            body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
     security(("oidc" = []), ("session" = [])),
@@ -263,6 +265,8 @@ struct OpenedRequest {
     responses(
         (status = 201, description = "It is made, and on record.", body = OpenedRequest,
             headers(("location" = String, description = "Where the request is."))),
+        (status = 504, description = "It may be done, and is not known to be; look before you repeat it.",
+            body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
     security(("oidc" = []), ("session" = [])),
@@ -278,18 +282,22 @@ async fn write_request(
     let description = written("description", wanted.description.as_deref())?;
     let recorded = open_request(&site, &customer.id, wanted.right.into(), description).await?;
     let (shard, index) = (recorded.shard, recorded.index);
-    let request = find(&site, &customer.id, shard, index).await?;
-    let late = || {
-        Problem::new(
-            ProblemKind::NotReady,
-            "the request is on record and is being read in",
-        )
+    let place = format!("/v1/me/requests/{shard}/{index}");
+    let request = match find(&site, &customer.id, shard, index).await {
+        Ok(Some(request)) => request,
+        Err(problem) if problem.kind() != ProblemKind::NotReady => return Err(problem),
+        // It must not look as if it could be asked for again.
+        _ => {
+            let text =
+                format!("the request is on record, and will be at {place} in a moment: do not repeat it");
+            return Err(Problem::new(ProblemKind::OutcomeUnknown, text));
+        }
     };
     let answer = OpenedRequest {
-        request: request.ok_or_else(late)?,
+        request,
         receipt: OwnReceipt::of(recorded),
     };
-    let location = [(header::LOCATION, format!("/v1/me/requests/{shard}/{index}"))];
+    let location = [(header::LOCATION, place)];
     Ok((StatusCode::CREATED, location, Json(answer)).into_response())
 }
 

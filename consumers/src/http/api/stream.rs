@@ -1,10 +1,11 @@
 //! `GET /v1/me/stream`: a customer is told of each new leaf as it comes, by server-sent events.
 //!
 //! In scope: the form of what is sent, going on after the last event that came. Out of scope: finding what is new (`streams`).
-//! Trust: the route asks for a customer's token, and the stream ends when that does. What is sent says that there is
-//! something new; what it says is read from the trail.
+//! Trust: the route asks for a customer's token or session, and the stream ends when that does. What is sent says that
+//! there is something new; what it says is read from the trail.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::auth::Customer;
+use crate::http::auth::{Customer, SessionEnd};
 use crate::http::given::{Given, fault};
 use crate::http::problem::{CommonProblems, Problem, ProblemKind};
 use crate::http::site::Site;
@@ -55,7 +56,8 @@ pub(super) fn routes() -> OpenApiRouter<Site> {
     ),
     responses(
         (status = 200, body = NewLeaf, content_type = "text/event-stream",
-            description = "Events whose `data` is this, until the token expires or the server ends."),
+            description = "Events whose `data` is this, until the token expires, whoever asks signs out, or the server \
+                ends."),
         CommonProblems,
     ),
     security(("oidc" = []), ("session" = [])),
@@ -73,6 +75,7 @@ async fn listen(
     let telling = Telling {
         listening,
         until,
+        session_end: customer.person.session_end,
         has_begun: false,
     };
     let events = unfold(telling, Telling::go_on);
@@ -89,6 +92,8 @@ async fn listen(
 struct Telling {
     listening: Listening,
     until: Instant,
+    /// Of the session by which it was asked for; none where a token was shown.
+    session_end: Option<SessionEnd>,
     has_begun: bool,
 }
 
@@ -102,8 +107,21 @@ impl Telling {
             let first = Event::default().comment("listening").retry(ASK_AGAIN);
             return Some((Ok(first), self));
         }
-        let leaf = self.listening.next(self.until).await?;
-        Some((Ok(event(&leaf)), self))
+        let leaf = tokio::select! {
+            // In this order, so that nothing is told after somebody has signed out.
+            biased;
+            () = ended(self.session_end.as_mut()) => None,
+            leaf = self.listening.next(self.until) => leaf,
+        };
+        Some((Ok(event(&leaf?)), self))
+    }
+}
+
+/// Waits until a session has ended; for ever where there is none.
+async fn ended(session: Option<&mut SessionEnd>) {
+    match session {
+        Some(end) => end.come().await,
+        None => pending().await,
     }
 }
 

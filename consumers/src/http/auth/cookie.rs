@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 use sharetrail_ledger::{LedgerError, files};
+use tokio::sync::watch;
 
 use super::oidc::Verified;
 
@@ -97,12 +98,28 @@ pub(super) struct Found {
     pub(super) csrf: Arc<str>,
     /// When the session ends at the latest, in Unix seconds.
     pub(super) ends: u64,
+    /// Tells when it has ended.
+    pub(super) end: SessionEnd,
+}
+
+/// Tells that a session has ended, however it came to that: by signing out, by signing in anew, by too many others.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionEnd(watch::Receiver<()>);
+
+impl SessionEnd {
+    /// Waits until the session has ended.
+    pub(crate) async fn come(&mut self) {
+        // Nothing is ever sent: the session has the other end, which goes with it.
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 struct Session {
     found: Found,
     /// In Unix seconds.
     used: u64,
+    /// Whoever waits for the end hears of it when this is dropped.
+    _end: watch::Sender<()>,
 }
 
 impl Session {
@@ -129,13 +146,16 @@ impl Sessions {
         let mut held = self.held();
         held.retain(|_, session| !session.is_over(now));
         make_room(&mut held, &who.account);
+        let (sender, end) = watch::channel(());
         let session = Session {
             found: Found {
                 who: Arc::new(who),
                 csrf: csrf.into(),
                 ends,
+                end: SessionEnd(end),
             },
             used: now,
+            _end: sender,
         };
         held.insert(hash(&number), session);
         Ok(number)
@@ -192,9 +212,14 @@ fn make_room(held: &mut HashMap<[u8; 32], Session>, account: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
+    const SOON: Duration = Duration::from_secs(30);
 
     fn who(account: &str, ends: u64) -> Verified {
         Verified {
@@ -290,6 +315,24 @@ mod tests {
         sessions.end(&a);
         assert!(sessions.find(&a, NOW).is_none());
         assert!(sessions.find(&b, NOW).is_some());
+    }
+
+    /// The fault: what a session opened goes on after it was ended, or ends with another session.
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_of_a_session_is_told() {
+        let sessions = Sessions::default();
+        let begin = |account, now| sessions.begin(who(account, NOW), now).unwrap();
+        let end_of = |number: &str| sessions.find(number, NOW).unwrap().end;
+        let (left, pushed_out, kept) = (begin("a", NOW), begin("a", NOW), begin("b", NOW));
+        let mut waiting = [end_of(&left), end_of(&pushed_out), end_of(&kept)];
+        sessions.end(&left);
+        timeout(SOON, waiting[0].come()).await.unwrap();
+        assert!(timeout(Duration::ZERO, waiting[1].come()).await.is_err());
+        for _ in 0..SESSIONS_EACH {
+            begin("a", NOW + 1);
+        }
+        timeout(SOON, waiting[1].come()).await.unwrap();
+        assert!(timeout(Duration::ZERO, waiting[2].come()).await.is_err());
     }
 
     /// The fault: somebody signs in over and over until the server has no memory left, or nobody else a session.

@@ -35,6 +35,7 @@ use super::site::Site;
 use crate::error::ConsumerError;
 use crate::pages::error_page;
 
+pub(crate) use self::cookie::SessionEnd;
 pub(crate) use self::csrf::check_csrf;
 pub(crate) use self::services::{ClientName, Service};
 pub use self::services::{ServiceToken, ServiceTokens};
@@ -96,6 +97,8 @@ pub(crate) struct Person {
     pub(crate) from_cookie: bool,
     /// When what they showed ends, in Unix seconds.
     pub(crate) ends: u64,
+    /// Tells when their session has ended; none without one.
+    pub(crate) session_end: Option<SessionEnd>,
     /// The provider's own id of them.
     account: String,
     /// What the forms of the session carry; none without a session.
@@ -110,6 +113,7 @@ impl Person {
             name: verified.name.clone(),
             from_cookie: false,
             ends: verified.ends,
+            session_end: None,
             account: verified.account.clone(),
             session: None,
         }
@@ -119,6 +123,7 @@ impl Person {
         Self {
             from_cookie: true,
             ends: found.ends,
+            session_end: Some(found.end),
             session: Some(found.csrf),
             ..Self::by_token(&found.who)
         }
@@ -138,6 +143,7 @@ impl Person {
             name: None,
             from_cookie: true,
             ends: u64::from(u32::MAX),
+            session_end: None,
             account: customer.unwrap_or("officer").to_owned(),
             session: Some("csrf-of-tests".into()),
         }
