@@ -43,41 +43,18 @@ struct Need {
 /// Runs all checks and prints what came of them; the exit code says whether all is well.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
-    if args.filter.is_none() {
-        read_sources(&mut tally);
-    }
-    let needs = [
-        Need {
-            variable: interop::PYTHON_VARIABLE,
-            test_name: interop::TEST_NAME,
-            found: interop::bring(&mut tally),
-        },
-        Need {
-            variable: nats::VARIABLE,
-            test_name: nats::TEST_NAME,
-            found: nats::bring(&mut tally),
-        },
-        Need {
-            variable: outsiders::BROWSER_VARIABLE,
-            test_name: outsiders::BROWSER_TEST_NAME,
-            found: outsiders::bring_browser(&mut tally),
-        },
-        Need {
-            variable: outsiders::FUZZER_VARIABLE,
-            test_name: outsiders::FUZZER_TEST_NAME,
-            found: outsiders::bring_fuzzer(&mut tally),
-        },
-        Need {
-            variable: outsiders::NODE_VARIABLE,
-            test_name: outsiders::NODE_TEST_NAME,
-            found: outsiders::bring_node(&mut tally),
-        },
-        Need {
-            variable: outsiders::CURL_VARIABLE,
-            test_name: outsiders::CURL_TEST_NAME,
-            found: outsiders::bring_curl(&mut tally),
-        },
-    ];
+    // What is brought comes over the network, and takes long: the compiler is at work meanwhile.
+    let (needs, brought) = thread::scope(|scope| {
+        let bringing = scope.spawn(|| {
+            let mut tally = Tally::default();
+            (bring(&mut tally), tally)
+        });
+        if args.filter.is_none() {
+            read_sources(&mut tally);
+        }
+        bringing.join().expect("what brings programs does not panic")
+    });
+    tally.absorb(brought);
     run_tests(args, &needs, &mut tally)?;
     if args.filter.is_none() {
         check_dependencies(args, &mut tally);
@@ -88,6 +65,42 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Finds or brings every program that some tests need.
+fn bring(tally: &mut Tally) -> [Need; 6] {
+    [
+        Need {
+            variable: interop::PYTHON_VARIABLE,
+            test_name: interop::TEST_NAME,
+            found: interop::bring(tally),
+        },
+        Need {
+            variable: nats::VARIABLE,
+            test_name: nats::TEST_NAME,
+            found: nats::bring(tally),
+        },
+        Need {
+            variable: outsiders::BROWSER_VARIABLE,
+            test_name: outsiders::BROWSER_TEST_NAME,
+            found: outsiders::bring_browser(tally),
+        },
+        Need {
+            variable: outsiders::FUZZER_VARIABLE,
+            test_name: outsiders::FUZZER_TEST_NAME,
+            found: outsiders::bring_fuzzer(tally),
+        },
+        Need {
+            variable: outsiders::NODE_VARIABLE,
+            test_name: outsiders::NODE_TEST_NAME,
+            found: outsiders::bring_node(tally),
+        },
+        Need {
+            variable: outsiders::CURL_VARIABLE,
+            test_name: outsiders::CURL_TEST_NAME,
+            found: outsiders::bring_curl(tally),
+        },
+    ]
 }
 
 fn read_sources(tally: &mut Tally) {

@@ -45,6 +45,14 @@ impl Tally {
         }
     }
 
+    /// Adds what another has counted; its remarks were printed when they were made.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.remarks.extend(other.remarks);
+    }
+
     fn remark(&mut self, text: String) {
         println!("{text}");
         self.remarks.push(text);
@@ -154,7 +162,10 @@ mod tests {
         tally.skip("cannot bring: a thing");
         tally.add(&heard(&[GOOD]));
         assert!(tally.is_clean());
-        tally.fail("cargo fmt: exit status: 1");
+        let mut beside = Tally::default();
+        beside.fail("cargo fmt: exit status: 1");
+        tally.absorb(beside);
+        assert!(tally.report().contains("cargo fmt: exit status: 1"));
         let report = tally.report();
         assert!(report.lines().any(|line| line == "cannot bring: a thing"));
         assert!(report.ends_with("\n4 passed, 1 failed, 2 skipped\n"));

@@ -62,6 +62,8 @@ fn install(folder: &Path, what: &[&str]) -> anyhow::Result<()> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        // Most of what comes is never imported.
+        "--no-compile",
         "--retries",
         "1",
         "--timeout",

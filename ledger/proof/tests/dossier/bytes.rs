@@ -329,7 +329,7 @@ fn a_file_is_cut_off_whatever_else_it_holds() {
     let text = String::from_utf8(bytes).unwrap();
     let place = text.find("{\\\"specversion").unwrap() + 4;
     let other_type = replaced(&text[..place], "\"hashes\":[", "\"hashes\":[1,");
-    let head = text[..place].as_bytes();
+    let head = &text.as_bytes()[..place];
     let cut_off: [&[u8]; 7] = [
         b"}\xc3",
         b"}\\",
